@@ -1,0 +1,54 @@
+/// What a device may reach: I/O virtual addresses to host memory. The one lookup that rings, engines
+/// and loaders use; a listener hears of each region that comes and goes (the IOTLB of a kernel
+/// device follows it; a vIOMMU or memory hotplug would stand here).
+///
+/// Regions never overlap and are always backed by shared file memory (memfd), because vhost-vdpa
+/// parents that work with user addresses silently skip private memory. Lookups are lock-free: the
+/// set of regions changes only while no device runs.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "base/address.hpp"
+
+namespace viaduct {
+
+struct MemoryRegion {
+    Iova iova;
+    std::span<std::byte> bytes;
+    bool writable = true;
+
+    [[nodiscard]] std::uint64_t end() const noexcept { return iova.value + bytes.size(); }
+};
+
+class AddressSpace {
+public:
+    class Listener {
+    public:
+        virtual ~Listener() = default;
+        virtual void on_map(const MemoryRegion& region) = 0;
+        virtual void on_unmap(const MemoryRegion& region) = 0;
+    };
+
+    /// Throws Error when the region is empty, wraps or overlaps another.
+    void map(const MemoryRegion& region);
+    /// Takes out the region that starts at `iova`.
+    void unmap(Iova iova);
+
+    /// The host memory of [iova, iova + length), or an empty span when any byte of it is not mapped
+    /// in one region, when the sum wraps, or when length is 0.
+    [[nodiscard]] std::span<std::byte> find(Iova iova, std::uint64_t length) const noexcept;
+
+    [[nodiscard]] std::span<const MemoryRegion> regions() const noexcept { return regions_; }
+
+    void add_listener(Listener& listener) { listeners_.push_back(&listener); }
+    void remove_listener(Listener& listener) noexcept { std::erase(listeners_, &listener); }
+
+private:
+    std::vector<MemoryRegion> regions_;  // sorted by iova
+    std::vector<Listener*> listeners_;
+};
+
+}  // namespace viaduct

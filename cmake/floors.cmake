@@ -1,0 +1,26 @@
+# The floors of the house, lowest first. Each is a library that may use the floors below it; a new
+# file in a floor's folder is part of it.
+
+function(add_floor name)
+    cmake_parse_arguments(FLOOR "" "" "FOLDERS;USES" ${ARGN})
+    set(patterns ${FLOOR_FOLDERS})
+    list(TRANSFORM patterns APPEND "/*.cpp")
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${patterns})
+    list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+    list(FILTER sources EXCLUDE REGEX "/vmm/ctl/")
+    add_library(${name} STATIC ${sources})
+    target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${name} PUBLIC ${FLOOR_USES} PRIVATE viaduct_warnings)
+endfunction()
+
+add_floor(viaduct_base FOLDERS base USES Threads::Threads PkgConfig::uring)
+target_compile_definitions(viaduct_base PUBLIC SPDLOG_FMT_EXTERNAL)
+target_include_directories(viaduct_base SYSTEM PUBLIC ${Boost_INCLUDE_DIRS})
+
+add_floor(viaduct_devices FOLDERS devices USES viaduct_base)
+
+add_floor(viaduct_firmware FOLDERS firmware USES viaduct_base)
+
+add_floor(viaduct_vdpa FOLDERS vdpa USES viaduct_devices)
+
+add_floor(viaduct_vmm FOLDERS vmm USES viaduct_vdpa viaduct_firmware)
