@@ -24,6 +24,13 @@ public:
     Mapping& operator=(const Mapping&) = delete;
     ~Mapping();
 
+    /// Takes over a mapping that exists.
+    static Mapping adopt(std::span<std::byte> bytes) noexcept {
+        Mapping mapping;
+        mapping.bytes_ = bytes;
+        return mapping;
+    }
+
     [[nodiscard]] explicit operator bool() const noexcept { return !bytes_.empty(); }
     [[nodiscard]] std::span<std::byte> bytes() const noexcept { return bytes_; }
     [[nodiscard]] std::byte* data() const noexcept { return bytes_.data(); }
