@@ -25,15 +25,12 @@ void AddressSpace::map(const MemoryRegion& region) {
                     region.bytes.size());
     }
     regions_.insert(next, region);
-    for (Listener* listener : listeners_) listener->on_map(region);
 }
 
 void AddressSpace::unmap(Iova iova) {
     auto found = std::lower_bound(regions_.begin(), regions_.end(), iova, starts_before);
     if (found == regions_.end() || found->iova != iova) return;
-    const MemoryRegion region = *found;
     regions_.erase(found);
-    for (Listener* listener : listeners_) listener->on_unmap(region);
 }
 
 std::span<std::byte> AddressSpace::find(Iova iova, std::uint64_t length) const noexcept {

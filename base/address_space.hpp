@@ -1,6 +1,5 @@
 /// What a device may reach: I/O virtual addresses to host memory. The one lookup that rings, engines
-/// and loaders use; a listener hears of each region that comes and goes (the IOTLB of a kernel
-/// device follows it; a vIOMMU or memory hotplug would stand here).
+/// and loaders use (a vIOMMU or memory hotplug would stand here).
 ///
 /// Regions never overlap and are always backed by shared file memory (memfd), because vhost-vdpa
 /// parents that work with user addresses silently skip private memory. Lookups are lock-free: the
@@ -25,13 +24,6 @@ struct MemoryRegion {
 
 class AddressSpace {
 public:
-    class Listener {
-    public:
-        virtual ~Listener() = default;
-        virtual void on_map(const MemoryRegion& region) = 0;
-        virtual void on_unmap(const MemoryRegion& region) = 0;
-    };
-
     /// Throws Error when the region is empty, wraps or overlaps another.
     void map(const MemoryRegion& region);
     /// Takes out the region that starts at `iova`.
@@ -43,12 +35,8 @@ public:
 
     [[nodiscard]] std::span<const MemoryRegion> regions() const noexcept { return regions_; }
 
-    void add_listener(Listener& listener) { listeners_.push_back(&listener); }
-    void remove_listener(Listener& listener) noexcept { std::erase(listeners_, &listener); }
-
 private:
     std::vector<MemoryRegion> regions_;  // sorted by iova
-    std::vector<Listener*> listeners_;
 };
 
 }  // namespace viaduct

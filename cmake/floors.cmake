@@ -14,7 +14,8 @@ function(add_floor name)
 endfunction()
 
 add_floor(viaduct_base FOLDERS base USES Threads::Threads PkgConfig::uring)
-target_compile_definitions(viaduct_base PUBLIC SPDLOG_FMT_EXTERNAL)
+# VIRTIO_RING_NO_LEGACY leaves out the part of <linux/virtio_ring.h> that is not C++.
+target_compile_definitions(viaduct_base PUBLIC SPDLOG_FMT_EXTERNAL VIRTIO_RING_NO_LEGACY)
 target_include_directories(viaduct_base SYSTEM PUBLIC ${Boost_INCLUDE_DIRS})
 
 add_floor(viaduct_devices FOLDERS devices USES viaduct_base)

@@ -15,11 +15,10 @@ fail() {
 # Prints a digest of its arguments: for a path of an existing file its content, for anything else the
 # text itself. Two calls agree exactly if nothing a step depends on has changed.
 digest_of() {
-    local input files=()
+    local input
     for input in "$@"; do
-        [[ -f $input ]] && files+=("$input")
-    done
-    { printf '%s\0' "$@"; [[ ${#files[@]} -eq 0 ]] || cat -- "${files[@]}"; } | sha256sum | cut -c 1-16
+        if [[ -f $input ]]; then cat -- "$input"; else printf '%s\n' "$input"; fi
+    done | sha256sum | cut -c 1-16
 }
 
 # Prints what identifies an installed program or package file cheaply: path, size, time.

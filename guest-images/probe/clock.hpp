@@ -42,8 +42,8 @@ class Deadline {
 // Halts, interrupts on, until an interrupt was taken or the time is up.
 void halt_at_most(Microseconds duration);
 
-// Both answer whether the condition became true in time. The first spins with interrupts off, the second
-// halts and takes interrupts in between.
+// Both answer whether the condition became true in time. The first spins with interrupts off. The second halts
+// and takes interrupts in between; what became true without an interrupt to tell is not in time.
 template <typename Condition>
 bool spin_until(Microseconds limit, Condition condition) {
     const Deadline deadline{limit};
@@ -58,8 +58,8 @@ template <typename Condition>
 bool halt_until(Microseconds limit, Condition condition) {
     const Deadline deadline{limit};
     while (!condition()) {
-        if (deadline.has_passed()) return false;
         halt_at_most(deadline.remaining());
+        if (deadline.has_passed()) return false;
     }
     return true;
 }

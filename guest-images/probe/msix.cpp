@@ -37,8 +37,8 @@ MsixTable::MsixTable(const pci::Function& function)
 }
 
 void MsixTable::locate() {
-    table_address_ = function_.bar(table_.bar).address + table_.offset;
-    pending_address_ = function_.bar(pending_.bar).address + pending_.offset;
+    table_address_ = function_.bar_address(table_.bar) + table_.offset;
+    pending_address_ = function_.bar_address(pending_.bar) + pending_.offset;
 }
 
 void MsixTable::change_control(uint16_t clear, uint16_t set) const {

@@ -66,6 +66,13 @@ void Function::disable(uint16_t command_bits) const {
                     static_cast<uint16_t>(read<uint16_t>(header::command) & ~command_bits));
 }
 
+uint64_t Function::bar_address(unsigned index) const {
+    const auto low = read<uint32_t>(bar_offset(index));
+    const uint64_t address = low & ~bar_flags(low);
+    if ((low & (bar_is_io | bar_type_mask)) != bar_type_64bit) return address;
+    return address | uint64_t{read<uint32_t>(bar_offset(index + 1))} << 32;
+}
+
 Bar Function::bar(unsigned index) const {
     const uint16_t offset = bar_offset(index);
     const auto command_before = read<uint16_t>(header::command);
@@ -75,12 +82,10 @@ Bar Function::bar(unsigned index) const {
     Bar bar{};
     bar.is_io = (flags & bar_is_io) != 0;
     bar.is_64bit = !bar.is_io && (flags & bar_type_mask) == bar_type_64bit;
-    bar.address = low & ~flags;
+    bar.address = bar_address(index);
     uint64_t mask = writable_bits(*this, offset, bar.is_io ? 0x3 : 0xf);
     if (bar.is_64bit) {
-        const auto upper = static_cast<uint16_t>(offset + 4);
-        bar.address |= uint64_t{read<uint32_t>(upper)} << 32;
-        mask |= uint64_t{writable_bits(*this, upper, 0)} << 32;
+        mask |= uint64_t{writable_bits(*this, bar_offset(index + 1), 0)} << 32;
     } else if (mask != 0) {
         mask |= 0xffffffff00000000;
     }

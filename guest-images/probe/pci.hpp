@@ -116,6 +116,7 @@ class Function {
     void enable(uint16_t command_bits) const;
     void disable(uint16_t command_bits) const;
 
+    uint64_t bar_address(unsigned index) const;
     // Sizes the BAR with decoding off for the moment.
     Bar bar(unsigned index) const;
     void set_bar(unsigned index, uint64_t address) const;

@@ -43,7 +43,7 @@ uint64_t Transport::structure_address(Structure structure) const {
     const Location location = find_structure(function_, structure);
     CHECK(location.capability != 0, "no capability for structure ", static_cast<unsigned>(structure));
     CHECK(location.bar < pci::bar_count, location.bar);
-    return function_.bar(location.bar).address + location.offset;
+    return function_.bar_address(location.bar) + location.offset;
 }
 
 void Transport::locate() {

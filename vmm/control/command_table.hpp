@@ -1,0 +1,65 @@
+/// The QMP commands by name: what a client can execute, what query-commands lists, and what the
+/// reference is made from. A new command is one row.
+///
+///     table.add({.name = "block_resize",
+///                .doc = "Tell the guest that the image behind a disk has grown.",
+///                .parameters = {{.name = "id", .type = ArgumentType::string, .doc = "the device"}},
+///                .run = [&machine](const Arguments& arguments) -> boost::json::value {
+///                    machine.resize(arguments.get<std::string>("id"));
+///                    return boost::json::object{};
+///                }});
+///
+/// A command that has to wait returns an awaitable instead of a value; while it waits it holds up
+/// only the client that asked. Commands run on the thread of the server's io_context.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/json/value.hpp>
+
+#include "vmm/control/arguments.hpp"
+
+namespace viaduct::control {
+
+struct Command {
+    /// Must stay alive while the command runs: coroutines keep a reference.
+    using AtOnce = std::function<boost::json::value(const Arguments&)>;
+    using Waiting = std::function<boost::asio::awaitable<boost::json::value>(const Arguments&)>;
+
+    std::string_view name;
+    /// One line, for people.
+    std::string_view doc;
+    std::vector<Parameter> parameters{};
+    std::variant<AtOnce, Waiting> run;
+};
+
+class CommandTable {
+public:
+    /// Holds the protocol's own commands: qmp_capabilities, query-version, query-commands.
+    CommandTable();
+    CommandTable(const CommandTable&) = delete;
+    CommandTable& operator=(const CommandTable&) = delete;
+    ~CommandTable() = default;
+
+    /// Throws Error when the name is taken.
+    void add(Command command);
+
+    /// The command of that name, or throws QmpError CommandNotFound.
+    [[nodiscard]] const Command& at(std::string_view name) const;
+
+    /// In the order of their names.
+    [[nodiscard]] const std::map<std::string_view, Command>& commands() const noexcept {
+        return commands_;
+    }
+
+private:
+    std::map<std::string_view, Command> commands_;
+};
+
+}  // namespace viaduct::control
