@@ -33,14 +33,25 @@ void AddressSpace::unmap(Iova iova) {
     regions_.erase(found);
 }
 
-std::span<std::byte> AddressSpace::find(Iova iova, std::uint64_t length) const noexcept {
+const MemoryRegion* AddressSpace::region_at(Iova iova, std::uint64_t length) const noexcept {
     for (const MemoryRegion& region : regions_) {
         if (iova < region.iova || iova.value >= region.end()) continue;
         const std::uint64_t offset = iova.value - region.iova.value;
-        if (length == 0 || length > region.bytes.size() - offset) return {};
-        return region.bytes.subspan(offset, length);
+        return length != 0 && length <= region.bytes.size() - offset ? &region : nullptr;
     }
-    return {};
+    return nullptr;
+}
+
+std::span<std::byte> AddressSpace::find(Iova iova, std::uint64_t length) const noexcept {
+    const MemoryRegion* region = region_at(iova, length);
+    if (region == nullptr) return {};
+    return region->bytes.subspan(iova.value - region->iova.value, length);
+}
+
+std::span<std::byte> AddressSpace::find_writable(Iova iova, std::uint64_t length) const noexcept {
+    const MemoryRegion* region = region_at(iova, length);
+    if (region == nullptr || !region->writable) return {};
+    return region->bytes.subspan(iova.value - region->iova.value, length);
 }
 
 }  // namespace viaduct

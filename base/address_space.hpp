@@ -32,10 +32,14 @@ public:
     /// The host memory of [iova, iova + length), or an empty span when any byte of it is not mapped
     /// in one region, when the sum wraps, or when length is 0.
     [[nodiscard]] std::span<std::byte> find(Iova iova, std::uint64_t length) const noexcept;
+    /// The same, where a device may write.
+    [[nodiscard]] std::span<std::byte> find_writable(Iova iova, std::uint64_t length) const noexcept;
 
     [[nodiscard]] std::span<const MemoryRegion> regions() const noexcept { return regions_; }
 
 private:
+    [[nodiscard]] const MemoryRegion* region_at(Iova iova, std::uint64_t length) const noexcept;
+
     std::vector<MemoryRegion> regions_;  // sorted by iova
 };
 

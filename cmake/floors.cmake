@@ -21,7 +21,16 @@ target_include_directories(viaduct_base SYSTEM PUBLIC ${Boost_INCLUDE_DIRS})
 add_floor(viaduct_devices FOLDERS devices USES viaduct_base)
 
 add_floor(viaduct_firmware FOLDERS firmware USES viaduct_base)
+include(cmake/asl.cmake)
+add_asl(viaduct_firmware firmware/acpi)
 
 add_floor(viaduct_vdpa FOLDERS vdpa USES viaduct_devices)
 
-add_floor(viaduct_vmm FOLDERS vmm USES viaduct_vdpa viaduct_firmware)
+set(Boost_USE_STATIC_LIBS ON)
+find_package(Boost 1.81 REQUIRED COMPONENTS json)
+add_floor(viaduct_vmm FOLDERS vmm USES viaduct_vdpa viaduct_firmware Boost::json)
+# Asio's own code is compiled once, in vmm/control/asio.cpp.
+target_compile_definitions(viaduct_vmm
+    PUBLIC BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED)
+set_source_files_properties(vmm/control/version.cpp PROPERTIES COMPILE_DEFINITIONS
+    "VERSION_MAJOR=${PROJECT_VERSION_MAJOR};VERSION_MINOR=${PROJECT_VERSION_MINOR};VERSION_MICRO=${PROJECT_VERSION_PATCH}")

@@ -21,9 +21,10 @@ std::span<std::byte> kernel_memory(const BootContext& context, const MemoryRange
             range.base.value, range.size, low_ram_limit);
     }
     if (range.end() > low_end) {
-        context.kernel.reject("needs memory up to {:#x}, the guest's ends at {:#x}; give at least "
-                              "--memory {}M",
-                              range.end(), low_end, (range.end() + mib - 1) / mib);
+        context.kernel.reject(
+            "needs memory up to {:#x}, the guest's ends at {:#x}; give at least "
+            "--memory {}M",
+            range.end(), low_end, (range.end() + mib - 1) / mib);
     }
     return bytes_of(context.ram, range, "the kernel");
 }
@@ -35,9 +36,10 @@ MemoryRange load_initrd(const BootContext& context, std::uint64_t limit,
     const std::uint64_t end = std::min(limit, context.layout.low_ram_end());
     const std::uint64_t base = file.size() < end ? (end - file.size()) / page_size * page_size : 0;
     if (base < kernel.end()) {
-        file.reject("has {} bytes and does not fit between the kernel's end at {:#x} and {:#x}, "
-                    "where initrds must end; give more --memory or a smaller initrd",
-                    file.size(), kernel.end(), end);
+        file.reject(
+            "has {} bytes and does not fit between the kernel's end at {:#x} and {:#x}, "
+            "where initrds must end; give more --memory or a smaller initrd",
+            file.size(), kernel.end(), end);
     }
     const MemoryRange range{Gpa{base}, file.size()};
     file.read("the initrd", 0, bytes_of(context.ram, range, "the initrd"));
@@ -48,9 +50,10 @@ Gpa write_command_line(const BootContext& context, std::uint64_t limit) {
     const std::string& text = context.request.command_line;
     const std::uint64_t most = std::min(limit, command_line_area.size - 1);
     if (text.size() > most) {
-        throw Error("the kernel command line (--append) has {} characters, this kernel takes at "
-                    "most {}; shorten it",
-                    text.size(), most);
+        throw Error(
+            "the kernel command line (--append) has {} characters, this kernel takes at "
+            "most {}; shorten it",
+            text.size(), most);
     }
     store_bytes(context.ram, command_line_area.base,
                 std::as_bytes(std::span(text.c_str(), text.size() + 1)), "the command line");

@@ -10,7 +10,9 @@
 namespace viaduct::firmware {
 namespace {
 
-std::string reason(int error) { return std::generic_category().message(error); }
+std::string reason(int error) {
+    return std::generic_category().message(error);
+}
 
 const char* remedy(int error) {
     switch (error) {

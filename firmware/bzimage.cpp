@@ -11,8 +11,6 @@ namespace viaduct::firmware {
 namespace {
 
 constexpr std::uint64_t header_offset = 0x1f1;
-constexpr std::uint16_t boot_sector_flag = 0xaa55;
-constexpr std::uint32_t header_magic = 0x5372'6448;  // "HdrS"
 constexpr std::uint16_t oldest_version = 0x20c;
 constexpr std::uint64_t sector = 512;
 constexpr std::uint64_t entry_64_offset = 0x200;
@@ -53,11 +51,13 @@ MemoryRange payload_of(const BootFile& file, const setup_header& header) {
     const std::uint64_t sectors =
         header.setup_sects == 0 ? default_setup_sectors : header.setup_sects;
     const std::uint64_t offset = (sectors + 1) * sector;
-    const std::uint64_t announced = std::max(std::uint64_t{header.syssize} * 16, entry_64_offset + 1);
+    const std::uint64_t announced =
+        std::max(std::uint64_t{header.syssize} * 16, entry_64_offset + 1);
     if (offset >= file.size() || announced > file.size() - offset) {
-        file.reject("is truncated: its header announces {} bytes, the file has {}; get a complete "
-                    "copy",
-                    offset + announced, file.size());
+        file.reject(
+            "is truncated: its header announces {} bytes, the file has {}; get a complete "
+            "copy",
+            offset + announced, file.size());
     }
     return {Gpa{offset}, file.size() - offset};
 }
@@ -76,7 +76,7 @@ Gpa load_address(const setup_header& header) {
 bool is_bzimage(const BootFile& file) {
     if (file.size() < header_offset + sizeof(setup_header)) return false;
     const auto header = file.read_as<setup_header>("its setup header", header_offset);
-    return header.boot_flag == boot_sector_flag && header.header == header_magic;
+    return header.boot_flag == linux_boot_flag && header.header == linux_header_magic;
 }
 
 LoadedKernel load_bzimage(const BootContext& context) {
@@ -88,8 +88,7 @@ LoadedKernel load_bzimage(const BootContext& context) {
     const MemoryRange needed{address, std::max<std::uint64_t>(header.init_size, payload.size)};
     const Gpa command_line = write_command_line(context, header.cmdline_size);
 
-    file.read("the kernel", payload.base.value,
-              kernel_memory(context, needed).first(payload.size));
+    file.read("the kernel", payload.base.value, kernel_memory(context, needed).first(payload.size));
     const MemoryRange initrd = load_initrd(context, header.initrd_addr_max + 1ULL, needed);
     const Gpa parameters = write_zero_page(context, header, command_line, initrd);
     return {.kind = KernelKind::bzimage,

@@ -1,6 +1,6 @@
-/// The state in which the first vCPU starts. The loader writes the GDT and the page tables into guest
-/// memory; whoever owns the vCPU sets the registers to what is said here and nothing else: all
-/// general registers not named are 0, RFLAGS is 2, interrupts are off.
+/// The state in which the first vCPU starts. The loader writes the GDT and the page tables into
+/// guest memory; whoever owns the vCPU sets the registers to what is said here and nothing else:
+/// all general registers not named are 0, RFLAGS is 2, interrupts are off.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,8 @@ struct CpuEntry {
 /// Segments and GDT for a 32-bit PVH entry. Writes the GDT.
 [[nodiscard]] CpuEntry pvh_entry(const AddressSpace& ram, Gpa rip, Gpa start_info);
 
-/// Segments, GDT and page tables for Linux's 64-bit entry. Writes the GDT and an identity map of the
-/// first 4 GiB, in 2 MiB pages because not every CPU has larger ones.
+/// Segments, GDT and page tables for Linux's 64-bit entry. Writes the GDT and an identity map of
+/// the first 4 GiB, in 2 MiB pages because not every CPU has larger ones.
 [[nodiscard]] CpuEntry linux_entry(const AddressSpace& ram, Gpa rip, Gpa zero_page);
 
 }  // namespace viaduct::firmware

@@ -10,9 +10,10 @@ namespace viaduct::firmware {
 void fill_e820(boot_params& params, std::span<const MemoryMapEntry> map) {
     constexpr std::size_t most = std::size(decltype(params.e820_table){});
     if (map.size() > most) {
-        throw Error("the guest's memory map has {} entries, Linux's zero page holds {}; use fewer "
-                    "memory regions",
-                    map.size(), most);
+        throw Error(
+            "the guest's memory map has {} entries, Linux's zero page holds {}; use fewer "
+            "memory regions",
+            map.size(), most);
     }
     params.e820_entries = static_cast<std::uint8_t>(map.size());
     boot_e820_entry* next = std::begin(params.e820_table);

@@ -24,8 +24,9 @@ X86Layout::X86Layout(std::uint64_t memory, unsigned physical_bits)
     : memory_(memory),
       address_limit_(1ULL << std::clamp(physical_bits, fewest_physical_bits, most_physical_bits)) {
     if (memory % page_size != 0) {
-        throw Error("memory of {} bytes is not a multiple of {}; give whole pages, say --memory {}M",
-                    memory, page_size, std::max(memory / mib, smallest_memory / mib));
+        throw Error(
+            "memory of {} bytes is not a multiple of {}; give whole pages, say --memory {}M",
+            memory, page_size, std::max(memory / mib, smallest_memory / mib));
     }
     if (memory < smallest_memory) {
         throw Error("memory of {} bytes cannot hold a kernel; give at least --memory {}M", memory,
@@ -35,13 +36,16 @@ X86Layout::X86Layout(std::uint64_t memory, unsigned physical_bits)
         const bool has_high = address_limit_ > high_ram_base;
         const std::uint64_t most = address_limit_ - (has_high ? high_ram_base - low_ram_limit
                                                               : address_limit_ - low_ram_limit);
-        throw Error("memory of {} MiB is more than this CPU's {} physical address bits can reach; "
-                    "give at most --memory {}M",
-                    memory / mib, physical_bits, most / mib);
+        throw Error(
+            "memory of {} MiB is more than this CPU's {} physical address bits can reach; "
+            "give at most --memory {}M",
+            memory / mib, physical_bits, most / mib);
     }
 }
 
-std::uint64_t X86Layout::low_ram_end() const noexcept { return std::min(memory_, low_ram_limit); }
+std::uint64_t X86Layout::low_ram_end() const noexcept {
+    return std::min(memory_, low_ram_limit);
+}
 
 std::uint64_t X86Layout::high_ram_end() const noexcept {
     return high_ram_base + (memory_ - low_ram_end());

@@ -1,10 +1,11 @@
 /// Where things stand in an x86-64 guest: physical addresses, legacy ports and interrupt numbers.
-/// Everything that must agree between the ACPI tables, the boot protocols, the interrupt routing and
-/// the devices has its one definition here (dsdt.asl repeats some of the numbers; a test holds the
-/// two together).
+/// Everything that must agree between the ACPI tables, the boot protocols, the interrupt routing
+/// and the devices has its one definition here (dsdt.asl repeats some of the numbers; a test holds
+/// the two together).
 ///
 ///     0                low_ram_end()   3 GiB            3.5 GiB      4 GiB        high_ram_end()
-///     | RAM ...............|  (nothing)  | 32-bit window |ECAM|..APICs..| RAM .......|  | 64-bit window
+///     | RAM ...............|  (nothing)  | 32-bit window |ECAM|..APICs..| RAM .......|  | 64-bit
+///     window
 ///
 /// Sizes and addresses are in bytes. Errors: X86Layout's constructor.
 #pragma once
@@ -63,8 +64,8 @@ inline constexpr MemoryRange boot_page_tables{{0x9000}, 6 * page_size};
 inline constexpr MemoryRange command_line_area{{0x2'0000}, 0x1'0000};
 
 /// Fixed-feature power management registers (ACPI 6.4, 4.8.3). SCI_EN is always set, there is no
-/// SMI_CMD; PM1a_EN must read back as written. There is no PM timer: guests on KVM have kvmclock and
-/// the TSC, and each read would be an exit.
+/// SMI_CMD; PM1a_EN must read back as written. There is no PM timer: guests on KVM have kvmclock
+/// and the TSC, and each read would be an exit.
 inline constexpr std::uint16_t pm1a_event_port = 0x600;  // STS u16, EN u16
 inline constexpr std::uint16_t pm1a_event_length = 4;
 inline constexpr std::uint16_t pm1a_control_port = 0x604;  // CNT u16
@@ -107,7 +108,7 @@ struct MemoryMapEntry {
 
 /// What depends on the guest's memory and on the width of its physical addresses.
 class X86Layout {
-public:
+ public:
     /// `physical_bits`: the guest's CPUID 0x8000'0008 EAX bits 7:0. Throws Error when `memory` is
     /// not whole pages, too small to start anything, or more than the CPU can address.
     X86Layout(std::uint64_t memory, unsigned physical_bits);
@@ -123,7 +124,7 @@ public:
     /// What the guest is told of its memory (e820 and PVH): ascending, nothing overlaps.
     [[nodiscard]] std::vector<MemoryMapEntry> memory_map() const;
 
-private:
+ private:
     std::uint64_t memory_;
     std::uint64_t address_limit_;
 };

@@ -1,7 +1,5 @@
 #include "devices/pci/host_bus.hpp"
 
-#include <linux/pci_ids.h>
-
 #include <algorithm>
 #include <mutex>
 #include <utility>

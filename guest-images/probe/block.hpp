@@ -79,6 +79,10 @@ class Queue {
 
     uint16_t index() const { return index_; }
     RequestSlot& slot(uint16_t head) { return slots_[head]; }
+    // BARs have moved: look at where the doorbell is now.
+    void locate(const virtio::Transport& transport) {
+        notify_address_ = transport.notify_address(index_);
+    }
     void set_completion(Completion completion) { completion_ = completion; }
 
     // Puts a request into the ring; nothing is notified yet. At most `most_segments` payload segments.

@@ -28,7 +28,7 @@
 namespace viaduct::control {
 
 struct Command {
-    /// Must stay alive while the command runs: coroutines keep a reference.
+    /// The arguments live until the command has returned its value.
     using AtOnce = std::function<boost::json::value(const Arguments&)>;
     using Waiting = std::function<boost::asio::awaitable<boost::json::value>(const Arguments&)>;
 

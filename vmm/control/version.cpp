@@ -1,13 +1,12 @@
 #include "vmm/control/version.hpp"
 
+#include <fmt/core.h>
+
 namespace viaduct::control {
 
 boost::json::object version() {
-    return {{"qemu",
-             {{"micro", VIADUCT_VERSION_PATCH},
-              {"minor", VIADUCT_VERSION_MINOR},
-              {"major", VIADUCT_VERSION_MAJOR}}},
-            {"package", "viaduct-" VIADUCT_VERSION}};
+    return {{"qemu", {{"micro", VERSION_MICRO}, {"minor", VERSION_MINOR}, {"major", VERSION_MAJOR}}},
+            {"package", fmt::format("viaduct-{}.{}.{}", VERSION_MAJOR, VERSION_MINOR, VERSION_MICRO)}};
 }
 
 }  // namespace viaduct::control

@@ -1,8 +1,9 @@
-#include "firmware/elf.hpp"
+#include "firmware/elf_image.hpp"
 
 #include <elf.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string_view>
 
@@ -57,14 +58,17 @@ template <typename Header>
 ElfSegment checked_segment(const BootFile& file, const Header& header) {
     const ElfSegment segment{header.p_offset, header.p_filesz, header.p_paddr, header.p_memsz};
     if (segment.file_size > segment.memory_size) {
-        file.reject("is damaged: a segment has {:#x} bytes in the file and {:#x} in memory; get a "
-                    "complete copy",
-                    segment.file_size, segment.memory_size);
+        file.reject(
+            "is damaged: a segment has {:#x} bytes in the file and {:#x} in memory; get a "
+            "complete copy",
+            segment.file_size, segment.memory_size);
     }
-    if (segment.file_offset > file.size() || segment.file_size > file.size() - segment.file_offset) {
-        file.reject("is truncated: a segment of {} bytes stands at offset {}, the file has {}; get "
-                    "a complete copy",
-                    segment.file_size, segment.file_offset, file.size());
+    if (segment.file_offset > file.size() ||
+        segment.file_size > file.size() - segment.file_offset) {
+        file.reject(
+            "is truncated: a segment of {} bytes stands at offset {}, the file has {}; get "
+            "a complete copy",
+            segment.file_size, segment.file_offset, file.size());
     }
     return segment;
 }
@@ -74,9 +78,10 @@ ElfImage parse(const BootFile& file, bool is_64_bit) {
     const auto header = file.read_as<FileHeader>("its ELF header", 0);
     if (header.e_phentsize != sizeof(Header) || header.e_phnum == 0 ||
         header.e_phnum > most_segments) {
-        file.reject("has {} program headers of {} bytes; a kernel has 1 to {} of {} (is it an "
-                    "object file?)",
-                    header.e_phnum, header.e_phentsize, most_segments, sizeof(Header));
+        file.reject(
+            "has {} program headers of {} bytes; a kernel has 1 to {} of {} (is it an "
+            "object file?)",
+            header.e_phnum, header.e_phentsize, most_segments, sizeof(Header));
     }
     std::vector<Header> headers(header.e_phnum);
     file.read("its program headers", header.e_phoff, std::as_writable_bytes(std::span(headers)));
@@ -94,39 +99,39 @@ ElfImage parse(const BootFile& file, bool is_64_bit) {
     return image;
 }
 
-void require_in_image(const BootFile& file, const ElfImage& image, std::uint64_t entry,
-                      const char* remedy) {
-    const bool inside = std::ranges::any_of(image.loads, [&](const ElfSegment& segment) {
-        return MemoryRange{Gpa{segment.gpa}, segment.file_size}.contains(entry);
-    });
-    if (!inside) {
-        file.reject("is entered at {:#x}, which is in none of its segments' physical addresses; {}",
-                    entry, remedy);
-    }
-}
-
-MemoryRange load_segments(const BootContext& context, const ElfImage& image) {
-    std::uint64_t first = low_ram_limit;
-    std::uint64_t end = 0;
-    for (const ElfSegment& segment : image.loads) {
-        const MemoryRange range{Gpa{segment.gpa}, segment.memory_size};
-        const std::span<std::byte> memory = kernel_memory(context, range);
-        context.kernel.read("a segment", segment.file_offset, memory.first(segment.file_size));
-        if (!context.request.memory_is_zero) {
-            std::ranges::fill(memory.subspan(segment.file_size), std::byte{0});
-        }
-        first = std::min(first, segment.gpa);
-        end = std::max(end, range.end());
-    }
-    return {Gpa{first}, end - first};
-}
-
 }  // namespace
 
 bool is_elf(const BootFile& file) {
     if (file.size() < EI_NIDENT) return false;
     const auto ident = file.read_as<std::array<char, SELFMAG>>("its ELF identification", 0);
     return std::memcmp(ident.data(), ELFMAG, SELFMAG) == 0;
+}
+
+ElfImage parse_elf(const BootFile& file) {
+    // Both classes agree up to e_version; the rest is read once the class is known.
+    const auto header = file.read_as<Elf32_Ehdr>("its ELF header", 0);
+    const int width = header.e_ident[EI_CLASS];
+    const bool is_amd64 = width == ELFCLASS64 && header.e_machine == EM_X86_64;
+    const bool is_i386 = width == ELFCLASS32 && header.e_machine == EM_386;
+    if (header.e_ident[EI_DATA] != ELFDATA2LSB || (!is_amd64 && !is_i386)) {
+        file.reject(
+            "is an ELF image for another machine (class {}, byte order {}, machine {}); one "
+            "for x86-64 is needed",
+            width, int{header.e_ident[EI_DATA]}, header.e_machine);
+    }
+    if (header.e_type != ET_EXEC && header.e_type != ET_DYN) {
+        file.reject("is an ELF file of type {}, not an executable; give a linked kernel",
+                    header.e_type);
+    }
+    ElfImage image = is_amd64 ? parse<Elf64_Ehdr, Elf64_Phdr>(file, true)
+                              : parse<Elf32_Ehdr, Elf32_Phdr>(file, false);
+    if (is_i386 && !image.pvh_entry) {
+        file.reject(
+            "is a 32-bit ELF image without a PVH entry note (Xen, type {}); add one, or give "
+            "an x86-64 kernel",
+            xen_elfnote_phys32_entry);
+    }
+    return image;
 }
 
 }  // namespace viaduct::firmware

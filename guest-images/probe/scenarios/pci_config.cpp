@@ -186,6 +186,6 @@ constexpr Scenario scenarios[] = {
 
 }  // namespace
 
-constexpr ScenarioList pci_scenarios{scenarios};
+constexpr ScenarioList pci_config_scenarios{scenarios};
 
 }  // namespace probe

@@ -1,0 +1,72 @@
+#include "base/io_uring.hpp"
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "base/error.hpp"
+
+namespace viaduct {
+namespace {
+
+/// What saves interrupts and locks where the kernel knows it (6.1, 5.19), down to what any has. The
+/// flag of a disabled ring (5.10) lets another thread than the one that uses it make it.
+constexpr std::array<unsigned, 3> flag_sets{
+    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+        IORING_SETUP_R_DISABLED,
+    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED,
+    IORING_SETUP_R_DISABLED,
+};
+
+const char* remedy(int error) {
+    switch (error) {
+        case ENOSYS:
+        case EINVAL: return "Linux 5.10 or newer with CONFIG_IO_URING is needed";
+        case EPERM:
+        case EACCES:
+            return "it is forbidden: look at `sysctl kernel.io_uring_disabled` (0 is needed), or at "
+                   "the seccomp profile of the container";
+        case ENOMEM: return "the memory is not there, or over a limit: raise `ulimit -l`";
+        case EMFILE:
+        case ENFILE: return "too many open files: raise `ulimit -n`";
+        default: return "the kernel's log may say why";
+    }
+}
+
+}  // namespace
+
+IoUring::IoUring(unsigned entries) {
+    int result = -EINVAL;
+    for (const unsigned flags : flag_sets) {
+        result = io_uring_queue_init(entries, &ring_, flags);
+        if (result != -EINVAL) break;
+    }
+    if (result < 0) {
+        const SystemError reason("io_uring_setup", -result);
+        throw Error("cannot make an io_uring with {} entries ({}): {}", entries, reason.what(),
+                    remedy(-result));
+    }
+}
+
+IoUring::~IoUring() { io_uring_queue_exit(&ring_); }
+
+void IoUring::enable() noexcept { io_uring_enable_rings(&ring_); }
+
+io_uring_sqe& IoUring::next_request() noexcept {
+    io_uring_sqe* request = io_uring_get_sqe(&ring_);
+    while (request == nullptr) {  // more than the owner promised: make room
+        submit(false);
+        request = io_uring_get_sqe(&ring_);
+    }
+    return *request;
+}
+
+void IoUring::submit(bool wait) noexcept {
+    const int result = io_uring_submit_and_wait(&ring_, wait ? 1 : 0);
+    if (result >= 0 || result == -EINTR || io_uring_cq_ready(&ring_) != 0) return;
+    // The kernel is short of memory: what was prepared is still there, and the caller comes back.
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+}  // namespace viaduct

@@ -1,0 +1,78 @@
+#include "devices/virtio/pci_notify.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "base/log.hpp"
+#include "devices/virtio/pci_layout.hpp"
+
+namespace viaduct::virtio {
+
+PciNotify::PciNotify(Device& device, devices::Doorbells& doorbells, unsigned queues,
+                     std::string name)
+    : device_(device), doorbells_(doorbells), name_(std::move(name)), queues_(queues) {}
+
+void PciNotify::move(std::optional<Gpa> address) noexcept {
+    const std::lock_guard lock(mutex_);
+    for (Queue& queue : queues_) {
+        queue.page.reset();
+        queue.eventfd.reset();
+    }
+    address_ = address;
+    for (unsigned i = 0; i < queues_.size(); ++i) connect(i);
+}
+
+void PciNotify::start(std::span<const QueueSetup> queues) noexcept {
+    const std::lock_guard lock(mutex_);
+    for (unsigned i = 0; i < queues_.size() && i < queues.size(); ++i) {
+        queues_[i].running = queues[i].enabled;
+        queues_[i].wanted |= queues[i].enabled;
+        connect(i);
+    }
+}
+
+void PciNotify::stop() noexcept {
+    const std::lock_guard lock(mutex_);
+    for (Queue& queue : queues_) {
+        queue.running = false;
+        queue.page.reset();
+    }
+}
+
+void PciNotify::reset() noexcept {
+    const std::lock_guard lock(mutex_);
+    for (Queue& queue : queues_) queue = {};
+}
+
+void PciNotify::connect(unsigned index) noexcept {
+    Queue& queue = queues_[index];
+    if (!address_ || !queue.wanted) return;
+    const Gpa address = *address_ + std::uint64_t{index} * notify_stride();
+    try {
+        if (queue.running && !queue.page) {
+            const auto page = device_.doorbell_page(index);
+            if (!page.empty()) queue.page = doorbells_.map_page(address, page);
+        }
+        // A mapped page hides the eventfd behind it, so one that is there may stay.
+        if (!queue.page && !queue.eventfd) {
+            queue.eventfd = doorbells_.attach(address, device_.guest_kick(index));
+        }
+    } catch (const std::exception& failure) {
+        // The queue works on: its notifications reach write().
+        if (std::exchange(reported_, true)) return;
+        log::warning("{}: queue {} notifies through the VMM: {}", name_, index, failure.what());
+    }
+}
+
+void PciNotify::read(std::uint64_t /*offset*/, std::span<std::byte> bytes) noexcept {
+    std::fill(bytes.begin(), bytes.end(), std::byte{0});
+}
+
+void PciNotify::write(std::uint64_t offset, std::span<const std::byte> /*bytes*/) noexcept {
+    const std::uint64_t queue = offset / notify_stride();
+    if (offset % notify_stride() != 0 || queue >= queues_.size()) return;
+    device_.guest_kick(static_cast<unsigned>(queue)).signal();
+}
+
+}  // namespace viaduct::virtio

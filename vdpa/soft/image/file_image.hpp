@@ -1,0 +1,63 @@
+/// A raw image in a file or on a block device. It is opened twice: once with O_DIRECT where the file
+/// system allows it, for requests that meet its alignment, and once through the page cache for the
+/// rest. An advisory lock (F_OFD_SETLK, which QEMU respects too) keeps two machines from writing one
+/// image; read-only ones share it.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "base/fd.hpp"
+#include "vdpa/soft/image/image.hpp"
+
+namespace viaduct::soft {
+
+enum class DirectIo { automatic, on, off };
+
+struct FileImageOptions {
+    std::string path;
+    bool read_only = false;
+    DirectIo direct = DirectIo::automatic;
+};
+
+/// What the file has turned out not to support, learnt by trying; shared by all lanes.
+struct FileLimits {
+    std::atomic<bool> no_punch_hole = false;
+    std::atomic<bool> no_zero_range = false;
+};
+
+/// The two descriptors, and what a request must be aligned to for the direct one.
+struct FileAccess {
+    int buffered = -1;
+    int direct = -1;                     // -1: there is none
+    std::uint32_t memory_alignment = 1;  // bytes, a power of two
+    std::uint32_t offset_alignment = 1;  // bytes, a power of two; of lengths too
+};
+
+class FileImage final : public Image {
+public:
+    /// Throws Error when the path cannot serve as a disk.
+    explicit FileImage(const FileImageOptions& options);
+
+    [[nodiscard]] const std::string& name() const noexcept override { return path_; }
+    [[nodiscard]] const Geometry& geometry() const noexcept override { return geometry_; }
+    [[nodiscard]] std::unique_ptr<Lane> open_lane(IoUring& ring) override;
+
+    [[nodiscard]] const FileAccess& access() const noexcept { return access_; }
+
+private:
+    void open();
+    void lock() const;
+    void measure();
+    /// True when it works.
+    bool open_direct();
+
+    std::string path_;
+    Geometry geometry_;
+    Fd buffered_;
+    Fd direct_;
+    FileAccess access_;
+    FileLimits limits_;
+};
+
+}  // namespace viaduct::soft

@@ -1,0 +1,66 @@
+/// What stands behind the embedded disk: a linear array of bytes, in a file, on a block device, or
+/// one day across a network. An Image is the disk as a whole and belongs to the device's control
+/// thread; a Lane is one engine's way into it, asynchronous, through the engine's own io_uring.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/io_uring.hpp"
+
+namespace viaduct::soft {
+
+enum class OperationKind : std::uint8_t { read, write, flush, discard, write_zeroes };
+
+/// One operation under way. Its address is the user_data of its io_uring requests, of which there is
+/// one at a time.
+struct Operation {
+    OperationKind kind = OperationKind::read;
+    bool durable = false;           // complete only when it would survive a power failure
+    bool may_unmap = false;         // write_zeroes: the space may be given back
+    std::uint64_t offset = 0;       // bytes; the lane moves it on
+    std::uint64_t length = 0;       // bytes that remain; 0 for a flush
+    std::span<iovec> segments{};    // read and write: the memory that remains, `length` in all
+    std::uint8_t step = 0;          // the lane's own, 0 to begin with
+};
+
+class Lane {
+public:
+    Lane() = default;
+    Lane(const Lane&) = delete;
+    Lane& operator=(const Lane&) = delete;
+    virtual ~Lane() = default;
+
+    /// Prepares a request in the io_uring; the engine submits it.
+    virtual void start(Operation& operation) noexcept = 0;
+    /// The request has come back with `result`. The operation's own result, 0 or a negative errno,
+    /// or nothing when it goes on with another request.
+    virtual std::optional<int> proceed(Operation& operation, int result) noexcept = 0;
+};
+
+struct Geometry {
+    std::uint64_t size = 0;              // bytes, a multiple of 512
+    std::uint32_t physical_block = 512;  // bytes, a power of two: what is best aligned to
+    bool read_only = false;
+};
+
+class Image {
+public:
+    Image() = default;
+    Image(const Image&) = delete;
+    Image& operator=(const Image&) = delete;
+    virtual ~Image() = default;
+
+    /// What people call it: its path.
+    [[nodiscard]] virtual const std::string& name() const noexcept = 0;
+    [[nodiscard]] virtual const Geometry& geometry() const noexcept = 0;
+    /// `ring` and the image outlive the lane.
+    [[nodiscard]] virtual std::unique_ptr<Lane> open_lane(IoUring& ring) = 0;
+};
+
+}  // namespace viaduct::soft

@@ -1,0 +1,209 @@
+#include "vdpa/soft/queue_engine.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+
+namespace viaduct::soft {
+namespace {
+
+/// user_data of what is not an operation, whose user_data is its address.
+constexpr std::uint64_t kick_tag = 1;
+constexpr std::uint64_t stop_tag = 2;
+constexpr std::uint64_t cancel_tag = 3;
+
+/// Requests in an io_uring beside those of operations: two polls and a cancellation.
+constexpr unsigned other_requests = 3;
+
+/// The deepest call is a line of the log when a ring breaks.
+constexpr std::size_t stack_bytes = std::size_t{128} * 1024;
+
+/// A chain has a header and a status beside its data; one that is no longer than the ring is let
+/// through to be answered with an error.
+std::uint16_t longest_chain(std::uint16_t ring_size) noexcept {
+    return std::max<std::uint16_t>(ring_size, most_segments + 2);
+}
+
+/// The engine is the only one to write.
+void count(std::atomic<std::uint64_t>& counter) noexcept {
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+QueueEngine::QueueEngine(EngineSetup setup, Image& image)
+    : setup_(std::move(setup)),
+      ring_(std::bit_ceil(setup_.ring.size() + other_requests)),
+      lane_(image.open_lane(ring_)),
+      view_(setup_.ring, setup_.event_idx, setup_.base),
+      chains_(setup_.ring, setup_.memory, setup_.indirect, longest_chain(setup_.ring.size())),
+      protocol_(setup_.terms),
+      requests_(setup_.ring.size()),
+      // Not initialised: the pages come into being as heads are used.
+      segments_(new iovec[std::size_t{most_segments} * setup_.ring.size()]),
+      ranges_(new virtio_blk_discard_write_zeroes[std::size_t{most_ranges} * setup_.ring.size()]) {
+    start_thread();
+}
+
+QueueEngine::~QueueEngine() {
+    if (stopping() == Stop::none) stop(Stop::abandon);
+    wait();
+}
+
+void QueueEngine::start_thread() {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, stack_bytes);
+    sigset_t all;
+    sigfillset(&all);  // signals are other threads' business
+    pthread_attr_setsigmask_np(&attributes, &all);
+    const int error = pthread_create(&thread_, &attributes, thread_main, this);
+    pthread_attr_destroy(&attributes);
+    if (error != 0) {
+        const SystemError reason("pthread_create", error);
+        throw Error("no thread for {} ({}): raise `ulimit -u`", setup_.name, reason.what());
+    }
+    joinable_ = true;
+    pthread_setname_np(thread_, "soft-queue");
+}
+
+void* QueueEngine::thread_main(void* engine) {
+    static_cast<QueueEngine*>(engine)->run();
+    return nullptr;
+}
+
+void QueueEngine::stop(Stop how) noexcept {
+    stop_.store(how, std::memory_order_release);
+    stop_event_.signal();
+}
+
+void QueueEngine::wait() noexcept {
+    if (joinable_) pthread_join(thread_, nullptr);
+    joinable_ = false;
+}
+
+void QueueEngine::run() noexcept {
+    ring_.enable();
+    arm(stop_event_, stop_tag);
+    view_.take_over();
+    while (true) {
+        ring_.for_each_completion(
+            [this](std::uint64_t tag, int result) { on_completion(tag, result); });
+        publish();
+        if (takes()) take_available();
+        publish();
+        if (stopping() != Stop::none && in_flight_ == 0) break;
+        if (stopping() == Stop::abandon && !cancelled_) cancel_all();
+        sleep();
+    }
+    // Whoever has the ring next finds kicks asked for.
+    if (stopping() == Stop::drain) (void)view_.request_kicks();
+}
+
+void QueueEngine::arm(const EventFd& event, std::uint64_t tag) noexcept {
+    io_uring_sqe& request = ring_.next_request();
+    io_uring_prep_poll_add(&request, event.fd(), POLLIN);
+    io_uring_sqe_set_data64(&request, tag);
+}
+
+void QueueEngine::cancel_all() noexcept {
+    // A kernel that does not know how (before 5.19) lets the operations come to their end.
+    io_uring_sqe& request = ring_.next_request();
+    io_uring_prep_cancel64(&request, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+    io_uring_sqe_set_data64(&request, cancel_tag);
+    cancelled_ = true;
+}
+
+void QueueEngine::sleep() noexcept {
+    bool more = false;
+    if (takes()) {
+        if (!kick_armed_ && setup_.kick != nullptr) {
+            arm(*setup_.kick, kick_tag);
+            kick_armed_ = true;
+        }
+        more = view_.request_kicks();
+    }
+    ring_.submit(!more);
+    if (takes()) view_.suppress_kicks();
+}
+
+void QueueEngine::take_available() noexcept {
+    const auto available = view_.available();
+    if (!available) return break_down(virtio::RingFault::avail_index_jumped);
+    for (std::uint16_t i = 0; i < *available; ++i) {
+        if (const auto fault = take_one()) return break_down(*fault);
+        view_.take();
+    }
+}
+
+std::optional<virtio::RingFault> QueueEngine::take_one() noexcept {
+    const std::uint16_t head = view_.head();
+    if (const auto fault = chains_.read(head)) return fault;
+    BlockRequest& request = requests_[head];
+    if (request.in_flight) return virtio::RingFault::head_in_flight;
+    const RequestRoom room{{&segments_[std::size_t{most_segments} * head], most_segments},
+                           {&ranges_[std::size_t{most_ranges} * head], most_ranges}};
+    const Verdict verdict = protocol_.judge(chains_.chain(), room, request);
+    if (verdict == Verdict::no_status) return virtio::RingFault::no_room_for_the_status;
+    count(setup_.counters.requests);
+    request.in_flight = true;
+    ++in_flight_;
+    switch (verdict) {
+        case Verdict::start: lane_->start(request); break;
+        case Verdict::ok: finish(request, VIRTIO_BLK_S_OK); break;
+        case Verdict::unsupported: finish(request, VIRTIO_BLK_S_UNSUPP); break;
+        default: finish(request, VIRTIO_BLK_S_IOERR); break;
+    }
+    return std::nullopt;
+}
+
+void QueueEngine::break_down(virtio::RingFault fault) noexcept {
+    broken_ = true;
+    count(setup_.counters.ring_faults);
+    log::warning("{}: {}: the queue stops until the guest resets the device", setup_.name,
+                 virtio::describe(fault));
+    setup_.needs_reset.store(true, std::memory_order_release);
+    if (setup_.config_call != nullptr) setup_.config_call->signal();
+}
+
+void QueueEngine::on_completion(std::uint64_t tag, int result) noexcept {
+    if (tag == kick_tag) {
+        kick_armed_ = false;
+        if (result > 0 && setup_.kick->take()) count(setup_.counters.kicks);
+        return;
+    }
+    if (tag == stop_tag || tag == cancel_tag) return;
+    // The address that the lane put there: one of requests_, which never move.
+    auto& request = static_cast<BlockRequest&>(*reinterpret_cast<Operation*>(tag));
+    if (stopping() == Stop::abandon) {
+        request.in_flight = false;
+        --in_flight_;
+        return;
+    }
+    const auto outcome = lane_->proceed(request, result);
+    if (!outcome) return;
+    if (*outcome == 0 && BlockProtocol::advance(request)) return lane_->start(request);
+    finish(request, *outcome == 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+}
+
+void QueueEngine::finish(BlockRequest& request, std::uint8_t status) noexcept {
+    const bool good = status == VIRTIO_BLK_S_OK;
+    if (!good) count(setup_.counters.failed);
+    *request.status = std::byte{status};
+    view_.put_used(request.head, good ? request.used_on_success : request.used_on_failure);
+    request.in_flight = false;
+    --in_flight_;
+}
+
+void QueueEngine::publish() noexcept {
+    if (!view_.has_unpublished() || stopping() == Stop::abandon) return;
+    if (!view_.publish_used() || setup_.call == nullptr) return;
+    setup_.call->signal();
+    count(setup_.counters.calls);
+}
+
+}  // namespace viaduct::soft

@@ -1,0 +1,113 @@
+/// The engine of one queue: a thread that takes requests from the ring, has them done by the image,
+/// and hands them back. It sleeps in one place, in its io_uring, for completions, kicks and the word
+/// to stop alike. Nothing is copied: the kernel reads and writes guest memory. After the start
+/// nothing is allocated, locked or logged per request.
+///
+/// An engine lives from its queue's start to its stop and does not come back; the next one goes on
+/// from next_avail().
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/event_fd.hpp"
+#include "base/io_uring.hpp"
+#include "devices/virtio/split_ring_chain.hpp"
+#include "devices/virtio/split_ring_device_view.hpp"
+#include "vdpa/soft/block_request.hpp"
+#include "vdpa/soft/image/image.hpp"
+
+namespace viaduct::soft {
+
+/// What a queue has done since its device was opened; written by its engine only.
+struct QueueCounters {
+    std::atomic<std::uint64_t> requests = 0;     // taken
+    std::atomic<std::uint64_t> failed = 0;       // of those, answered with an error
+    std::atomic<std::uint64_t> kicks = 0;        // received
+    std::atomic<std::uint64_t> calls = 0;        // sent
+    std::atomic<std::uint64_t> ring_faults = 0;  // stops because the ring made no sense
+};
+
+struct EngineSetup {
+    std::string name;  // for the log
+    const AddressSpace& memory;
+    virtio::SplitRing ring;
+    bool event_idx = false;
+    bool indirect = false;
+    virtio::RingIndex base;
+    BlockTerms terms;
+    // The caller's, and outlive the engine; null when there is none.
+    const EventFd* kick = nullptr;
+    const EventFd* call = nullptr;
+    const EventFd* config_call = nullptr;
+    std::atomic<bool>& needs_reset;
+    QueueCounters& counters;
+};
+
+class QueueEngine {
+public:
+    /// Starts the thread. Throws Error when there is no io_uring or no thread to be had.
+    QueueEngine(EngineSetup setup, Image& image);
+    QueueEngine(const QueueEngine&) = delete;
+    QueueEngine& operator=(const QueueEngine&) = delete;
+    /// Abandons what is in flight, unless it was told otherwise before.
+    ~QueueEngine();
+
+    enum class Stop : std::uint8_t {
+        none,
+        drain,    // complete what was taken, take no more
+        abandon,  // cancel what can be cancelled, tell the driver nothing more
+    };
+    /// The word; wait() waits until it is done.
+    void stop(Stop how) noexcept;
+    /// When it returns, nothing touches guest memory. Not longer than the I/O under way takes.
+    void wait() noexcept;
+    /// After wait(): where the next engine goes on.
+    [[nodiscard]] virtio::RingIndex next_avail() const noexcept { return view_.next_avail(); }
+
+private:
+    static void* thread_main(void* engine);
+    void start_thread();
+    void run() noexcept;
+
+    [[nodiscard]] Stop stopping() const noexcept { return stop_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool takes() const noexcept { return !broken_ && stopping() == Stop::none; }
+    void arm(const EventFd& event, std::uint64_t tag) noexcept;
+    void cancel_all() noexcept;
+
+    void take_available() noexcept;
+    [[nodiscard]] std::optional<virtio::RingFault> take_one() noexcept;
+    void break_down(virtio::RingFault fault) noexcept;
+
+    void sleep() noexcept;
+    void on_completion(std::uint64_t tag, int result) noexcept;
+    void finish(BlockRequest& request, std::uint8_t status) noexcept;
+    void publish() noexcept;
+
+    EngineSetup setup_;
+    IoUring ring_;
+    std::unique_ptr<Lane> lane_;
+    virtio::SplitRingDeviceView view_;
+    virtio::ChainReader chains_;
+    BlockProtocol protocol_;
+    std::vector<BlockRequest> requests_;  // by head
+    std::unique_ptr<iovec[]> segments_;   // most_segments for each
+    std::unique_ptr<virtio_blk_discard_write_zeroes[]> ranges_;  // most_ranges for each
+    unsigned in_flight_ = 0;
+    bool broken_ = false;
+    bool kick_armed_ = false;
+    bool cancelled_ = false;
+
+    std::atomic<Stop> stop_ = Stop::none;
+    EventFd stop_event_;
+    pthread_t thread_{};
+    bool joinable_ = false;
+};
+
+}  // namespace viaduct::soft

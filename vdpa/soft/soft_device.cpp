@@ -1,0 +1,319 @@
+#include "vdpa/soft/soft_device.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstring>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "devices/virtio/spec.hpp"
+
+namespace viaduct::soft {
+namespace {
+
+namespace status = virtio::status;
+namespace feature = virtio::feature;
+
+constexpr unsigned most_queues = 64;
+constexpr std::uint16_t smallest_ring = 4;
+constexpr std::uint16_t largest_ring = 1024;
+
+/// Up to and with write zeroes; the fields after it belong to features that are not offered, and
+/// differ from one header to the next.
+constexpr std::uint32_t config_bytes =
+    offsetof(virtio_blk_config, unused1) + sizeof(virtio_blk_config::unused1);
+static_assert(config_bytes == 60);
+
+/// Without these two the device does not work (6.1): it refuses FEATURES_OK.
+constexpr std::uint64_t indispensable = feature::version_1 | feature::access_platform;
+
+std::unique_ptr<Image> open_image(const SoftDeviceOptions& options) {
+    return std::make_unique<FileImage>(
+        FileImageOptions{options.image, options.read_only, options.direct});
+}
+
+void check(const SoftDeviceOptions& options) {
+    if (options.queues == 0 || options.queues > most_queues) {
+        throw Error("{} queues were asked for: queues= takes 1 to {}", options.queues, most_queues);
+    }
+    if (!std::has_single_bit(options.queue_size) || options.queue_size < smallest_ring ||
+        options.queue_size > largest_ring) {
+        throw Error("a queue of {} entries was asked for: queue-size= takes a power of two from {} "
+                    "to {}",
+                    options.queue_size, smallest_ring, largest_ring);
+    }
+    if (options.serial.size() > VIRTIO_BLK_ID_BYTES) {
+        throw Error("serial '{}' has {} bytes: at most {} fit", options.serial,
+                    options.serial.size(), VIRTIO_BLK_ID_BYTES);
+    }
+}
+
+}  // namespace
+
+SoftDevice::SoftDevice(const SoftDeviceOptions& options)
+    : SoftDevice((check(options), open_image(options)), options) {}
+
+SoftDevice::SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& options)
+    : image_(std::move(image)), max_queue_size_(options.queue_size), queues_(options.queues) {
+    check(options);
+    std::copy(options.serial.begin(), options.serial.end(), terms_.serial.begin());
+    describe_disk();
+    reset();
+}
+
+SoftDevice::~SoftDevice() { stop_engines(QueueEngine::Stop::abandon); }
+
+void SoftDevice::describe_disk() {
+    const Geometry& geometry = image_->geometry();
+    terms_.sectors = geometry.size / sector_bytes;
+    terms_.read_only = geometry.read_only;
+    offered_ = feature::version_1 | feature::access_platform | feature::event_idx |
+               feature::indirect_desc | feature::bit(VIRTIO_BLK_F_SEG_MAX) |
+               feature::bit(VIRTIO_BLK_F_BLK_SIZE) | feature::bit(VIRTIO_BLK_F_TOPOLOGY) |
+               feature::bit(VIRTIO_BLK_F_FLUSH);
+    const std::uint32_t physical_sectors = geometry.physical_block / sector_bytes;
+    config_.capacity = terms_.sectors;
+    config_.seg_max = std::min<std::uint32_t>(most_segments, max_queue_size_ - 2U);
+    config_.blk_size = sector_bytes;
+    config_.physical_block_exp = static_cast<std::uint8_t>(std::countr_zero(physical_sectors));
+    config_.min_io_size = static_cast<std::uint16_t>(physical_sectors);
+    config_.num_queues = static_cast<std::uint16_t>(queues_.size());
+    if (queues_.size() > 1) offered_ |= feature::bit(VIRTIO_BLK_F_MQ);
+    if (geometry.read_only) {
+        offered_ |= feature::bit(VIRTIO_BLK_F_RO);
+        return;
+    }
+    offered_ |= feature::bit(VIRTIO_BLK_F_DISCARD) | feature::bit(VIRTIO_BLK_F_WRITE_ZEROES);
+    config_.max_discard_sectors = most_range_sectors;
+    config_.max_discard_seg = most_ranges;
+    config_.discard_sector_alignment = physical_sectors;
+    config_.max_write_zeroes_sectors = most_range_sectors;
+    config_.max_write_zeroes_seg = most_ranges;
+    config_.write_zeroes_may_unmap = 1;
+}
+
+SoftDevice::Queue& SoftDevice::queue_at(unsigned queue) {
+    if (queue < queues_.size()) return queues_[queue];
+    throw Error("{}: there is no queue {}, the device has {}", name(), queue, queues_.size());
+}
+
+SoftDevice::Queue& SoftDevice::stopped_queue_at(unsigned queue, const char* wish) {
+    if (running()) {
+        throw Error("{}: {} of queue {} cannot change while the device runs: suspend or reset it "
+                    "first",
+                    name(), wish, queue);
+    }
+    return queue_at(queue);
+}
+
+bool SoftDevice::running() const noexcept {
+    return (status_ & status::driver_ok) != 0 && !suspended_;
+}
+
+std::uint32_t SoftDevice::device_id() { return virtio::device_id::block; }
+
+std::uint16_t SoftDevice::max_queue_size(unsigned queue) {
+    queue_at(queue);
+    return max_queue_size_;
+}
+
+std::uint32_t SoftDevice::config_size() { return config_bytes; }
+
+void SoftDevice::set_features(std::uint64_t features) {
+    if ((status_ & status::features_ok) != 0) {
+        throw Error("{}: features cannot change after FEATURES_OK: reset the device first", name());
+    }
+    if ((features & ~offered_) != 0) {
+        throw Error("{}: features {:#x} are not offered, {:#x} are", name(), features & ~offered_,
+                    offered_);
+    }
+    terms_.features = features;
+}
+
+std::uint8_t SoftDevice::status() {
+    const bool needs_reset = needs_reset_.load(std::memory_order_acquire);
+    return static_cast<std::uint8_t>(status_ | (needs_reset ? status::needs_reset : 0));
+}
+
+void SoftDevice::set_status(std::uint8_t status) {
+    if ((status & status_) != status_) {
+        throw Error("{}: status {:#x} was asked for at {:#x}: bits only add up, a reset clears them",
+                    name(), status, status_);
+    }
+    const bool start = (status & ~status_ & status::driver_ok) != 0;
+    if ((terms_.features & indispensable) != indispensable) {
+        // The driver reads back that its choice was refused (3.1.1, step 6).
+        status = static_cast<std::uint8_t>(status & ~status::features_ok);
+    }
+    if (start && (status & status::features_ok) == 0) {
+        throw Error("{}: DRIVER_OK without FEATURES_OK: the features {:#x} must be accepted first, "
+                    "with VERSION_1 and ACCESS_PLATFORM among them",
+                    name(), terms_.features);
+    }
+    if (start) start_engines();
+    status_ = static_cast<std::uint8_t>(status & ~status::needs_reset);
+}
+
+void SoftDevice::reset() {
+    stop_engines(QueueEngine::Stop::abandon);
+    status_ = 0;
+    suspended_ = false;
+    needs_reset_.store(false, std::memory_order_release);
+    terms_.features = 0;
+    config_call_ = nullptr;
+    for (Queue& queue : queues_) {
+        queue.size = max_queue_size_;
+        queue.addresses = {};
+        queue.base = {};
+        queue.enabled = false;
+        queue.call = nullptr;
+    }
+}
+
+void SoftDevice::check_config_access(std::uint32_t offset, std::size_t length) const {
+    if (offset <= config_bytes && length <= config_bytes - offset) return;
+    throw Error("{}: configuration access of {} bytes at {}: there are {}", name(), length, offset,
+                config_bytes);
+}
+
+void SoftDevice::read_config(std::uint32_t offset, std::span<std::byte> bytes) {
+    check_config_access(offset, bytes.size());
+    std::memcpy(bytes.data(), std::as_bytes(std::span(&config_, 1)).data() + offset, bytes.size());
+}
+
+void SoftDevice::write_config(std::uint32_t offset, std::span<const std::byte> bytes) {
+    check_config_access(offset, bytes.size());
+}
+
+void SoftDevice::map(std::span<const MemoryRegion> regions) {
+    change_at_rest([&] {
+        for (const MemoryRegion& region : regions) memory_.map(region);
+    });
+}
+
+void SoftDevice::unmap(std::span<const MemoryRegion> regions) {
+    change_at_rest([&] {
+        for (const MemoryRegion& region : regions) memory_.unmap(region.iova);
+    });
+}
+
+void SoftDevice::set_queue_size(unsigned queue, std::uint16_t entries) {
+    Queue& target = stopped_queue_at(queue, "the size");
+    if (!std::has_single_bit(entries) || entries > max_queue_size_) {
+        throw Error("{}: queue {} cannot have {} entries: a power of two up to {} is needed",
+                    name(), queue, entries, max_queue_size_);
+    }
+    target.size = entries;
+}
+
+void SoftDevice::set_ring_addresses(unsigned queue, const vdpa::RingAddresses& addresses) {
+    stopped_queue_at(queue, "the addresses").addresses = addresses;
+}
+
+void SoftDevice::set_ring_state(unsigned queue, const vdpa::RingState& state) {
+    stopped_queue_at(queue, "the state").base =
+        virtio::RingIndex(std::get<vdpa::SplitRingState>(state).avail_index);
+}
+
+vdpa::RingState SoftDevice::ring_state(unsigned queue) {
+    if (!suspended_) {
+        throw Error("{}: where queue {} stands is known only while the device is suspended", name(),
+                    queue);
+    }
+    return vdpa::SplitRingState{queue_at(queue).base.value()};
+}
+
+void SoftDevice::enable_queue(unsigned queue, bool enabled) {
+    Queue& target = queue_at(queue);
+    if (target.enabled == enabled) return;
+    change_at_rest([&] { target.enabled = enabled; });
+}
+
+void SoftDevice::set_kick(unsigned queue, const EventFd& kick) {
+    Queue& target = queue_at(queue);
+    change_at_rest([&] { target.kick = &kick; });
+}
+
+void SoftDevice::set_call(unsigned queue, const EventFd& call) {
+    Queue& target = queue_at(queue);
+    change_at_rest([&] { target.call = &call; });
+}
+
+void SoftDevice::set_config_call(const EventFd& call) {
+    change_at_rest([&] { config_call_ = &call; });
+}
+
+void SoftDevice::suspend() {
+    stop_engines(QueueEngine::Stop::drain);
+    suspended_ = true;
+}
+
+void SoftDevice::resume() {
+    if (!suspended_) throw Error("{}: resume without suspend", name());
+    if ((status_ & status::driver_ok) != 0) start_engines();
+    suspended_ = false;
+}
+
+template <typename Change>
+void SoftDevice::change_at_rest(Change&& change) {
+    if (!running()) return change();
+    stop_engines(QueueEngine::Stop::drain);
+    change();
+    start_engines();
+}
+
+void SoftDevice::start_engines() {
+    try {
+        for (unsigned queue = 0; queue < queues_.size(); ++queue) {
+            if (queues_[queue].enabled) start_engine(queue);
+        }
+    } catch (const Error&) {
+        stop_engines(QueueEngine::Stop::drain);
+        throw;
+    }
+}
+
+void SoftDevice::start_engine(unsigned index) {
+    Queue& queue = queues_[index];
+    const auto& [descriptors, avail, used] = queue.addresses;
+    const auto ring =
+        virtio::SplitRing::find(memory_, {queue.size, descriptors, avail, used, true});
+    const std::string engine_name = fmt::format("image '{}', queue {}", name(), index);
+    if (!ring) {
+        // The guest's doing: told to the guest, as a fault in the ring later would be.
+        log::warning("{}: its rings do not lie in memory, or not aligned: the queue does not start",
+                     engine_name);
+        needs_reset_.store(true, std::memory_order_release);
+        if (config_call_ != nullptr) config_call_->signal();
+        return;
+    }
+    queue.engine = std::make_unique<QueueEngine>(
+        EngineSetup{.name = engine_name,
+                    .memory = memory_,
+                    .ring = *ring,
+                    .event_idx = (terms_.features & feature::event_idx) != 0,
+                    .indirect = (terms_.features & feature::indirect_desc) != 0,
+                    .base = queue.base,
+                    .terms = terms_,
+                    .kick = queue.kick,
+                    .call = queue.call,
+                    .config_call = config_call_,
+                    .needs_reset = needs_reset_,
+                    .counters = queue.counters},
+        *image_);
+}
+
+void SoftDevice::stop_engines(QueueEngine::Stop how) noexcept {
+    for (const Queue& queue : queues_) {
+        if (queue.engine) queue.engine->stop(how);
+    }
+    for (Queue& queue : queues_) {
+        if (!queue.engine) continue;
+        queue.engine->wait();
+        queue.base = queue.engine->next_avail();
+        queue.engine.reset();
+    }
+}
+
+}  // namespace viaduct::soft

@@ -1,0 +1,121 @@
+/// The embedded software device: a virtio block device (virtio 1.2, 5.2) over an image, with the
+/// interface and the rules of a kernel vDPA device. It needs no privileges, keeps its map over a
+/// reset, and can suspend and resume.
+///
+/// Each enabled queue has an engine, a thread with an io_uring, from DRIVER_OK to reset, suspend or
+/// disable. What changes something that a running engine uses (a map, an eventfd) stops the engines
+/// first and starts them again.
+#pragma once
+
+#include <linux/virtio_blk.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/address_space.hpp"
+#include "vdpa/device.hpp"
+#include "vdpa/soft/image/file_image.hpp"
+#include "vdpa/soft/image/image.hpp"
+#include "vdpa/soft/queue_engine.hpp"
+
+namespace viaduct::soft {
+
+struct SoftDeviceOptions {
+    std::string image;  // path
+    bool read_only = false;
+    DirectIo direct = DirectIo::automatic;
+    unsigned queues = 1;             // 1 to 64
+    std::uint16_t queue_size = 256;  // at most; a power of two, 4 to 1024
+    std::string serial;              // 20 bytes at most
+};
+
+class SoftDevice final : public vdpa::Device {
+public:
+    /// Opens the image. Throws Error when it cannot serve or the options do not fit.
+    explicit SoftDevice(const SoftDeviceOptions& options);
+    /// The same over another kind of image; `image`, `read_only` and `direct` are not looked at.
+    SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& options);
+    SoftDevice(const SoftDevice&) = delete;
+    SoftDevice& operator=(const SoftDevice&) = delete;
+    ~SoftDevice() override;
+
+    [[nodiscard]] const QueueCounters& counters(unsigned queue) const {
+        return queues_.at(queue).counters;
+    }
+
+    // vdpa::Device
+    [[nodiscard]] const std::string& name() const override { return image_->name(); }
+    std::uint32_t device_id() override;
+    std::uint64_t features() override { return offered_; }
+    unsigned queue_count() override { return static_cast<unsigned>(queues_.size()); }
+    std::uint16_t max_queue_size(unsigned queue) override;
+    std::uint32_t config_size() override;
+    vdpa::IovaRange iova_range() override { return {Iova{0}, Iova{~std::uint64_t{0}}}; }
+    bool supports_suspend() override { return true; }
+    bool supports_resume() override { return true; }
+    bool keeps_map_over_reset() override { return true; }
+
+    void set_features(std::uint64_t features) override;
+    std::uint8_t status() override;
+    void set_status(std::uint8_t status) override;
+    void reset() override;
+
+    void read_config(std::uint32_t offset, std::span<std::byte> bytes) override;
+    /// No field can be written: dropped.
+    void write_config(std::uint32_t offset, std::span<const std::byte> bytes) override;
+
+    void map(std::span<const MemoryRegion> regions) override;
+    void unmap(std::span<const MemoryRegion> regions) override;
+
+    void set_queue_size(unsigned queue, std::uint16_t entries) override;
+    void set_ring_addresses(unsigned queue, const vdpa::RingAddresses& addresses) override;
+    void set_ring_state(unsigned queue, const vdpa::RingState& state) override;
+    vdpa::RingState ring_state(unsigned queue) override;
+    void enable_queue(unsigned queue, bool enabled) override;
+    void set_kick(unsigned queue, const EventFd& kick) override;
+    void set_call(unsigned queue, const EventFd& call) override;
+    void set_config_call(const EventFd& call) override;
+    std::span<std::byte> doorbell_page(unsigned /*queue*/) override { return {}; }
+
+    void suspend() override;
+    void resume() override;
+
+private:
+    struct Queue {
+        std::uint16_t size = 0;
+        vdpa::RingAddresses addresses;
+        virtio::RingIndex base;
+        bool enabled = false;
+        const EventFd* kick = nullptr;
+        const EventFd* call = nullptr;
+        QueueCounters counters;
+        std::unique_ptr<QueueEngine> engine;
+    };
+
+    void describe_disk();
+    Queue& queue_at(unsigned queue);
+    Queue& stopped_queue_at(unsigned queue, const char* wish);
+    [[nodiscard]] bool running() const noexcept;
+    void start_engines();
+    void start_engine(unsigned queue);
+    void stop_engines(QueueEngine::Stop how) noexcept;
+    template <typename Change>
+    void change_at_rest(Change&& change);
+    void check_config_access(std::uint32_t offset, std::size_t length) const;
+
+    std::unique_ptr<Image> image_;
+    std::uint16_t max_queue_size_;
+    std::uint64_t offered_ = 0;
+    BlockTerms terms_;  // with the features that the driver accepted
+    virtio_blk_config config_{};
+    AddressSpace memory_;
+    std::uint8_t status_ = 0;
+    bool suspended_ = false;
+    std::atomic<bool> needs_reset_ = false;
+    const EventFd* config_call_ = nullptr;
+    std::vector<Queue> queues_;
+};
+
+}  // namespace viaduct::soft

@@ -1,0 +1,217 @@
+#include "vmm/config.hpp"
+
+#include <array>
+#include <charconv>
+#include <iostream>
+#include <limits>
+#include <set>
+
+#include <CLI/CLI.hpp>
+#include <fmt/ranges.h>
+
+#include "base/error.hpp"
+#include "vmm/nearest_name.hpp"
+#include "vmm/properties.hpp"
+
+namespace viaduct::vmm {
+namespace {
+
+constexpr std::uint16_t default_debug_exit_port = 0xf4;
+
+datapath::Policy parse_policy(const std::string& value) {
+    if (value == "auto") return datapath::Policy::automatic;
+    if (value == "fast") return datapath::Policy::fast;
+    if (value == "fast-only") return datapath::Policy::fast_only;
+    throw Error("--device vdpa: datapath={} is not known: use auto, fast or fast-only", value);
+}
+
+void check_source(const DeviceConfig& device, const std::string& text) {
+    const int sources = (device.path.empty() ? 0 : 1) + (device.image.empty() ? 0 : 1) +
+                        (device.fd.has_value() ? 1 : 0);
+    if (sources != 1) {
+        throw Error(
+            "--device {}: one of path=/dev/vhost-vdpa-N, image=FILE or fd=N is needed, {} are given",
+            text, sources);
+    }
+    if (device.image.empty() && (device.queues != 1 || device.read_only || !device.serial.empty())) {
+        throw Error("--device {}: queues=, readonly= and serial= go with image= only: a vDPA device "
+                    "has its own",
+                    text);
+    }
+}
+
+/// "--name" of every option that `app` knows.
+std::vector<std::string> option_names(const CLI::App& app) {
+    std::vector<std::string> names;
+    for (const CLI::Option* option : app.get_options()) {
+        for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+    return names;
+}
+
+void refuse_leftovers(const CLI::App& app) {
+    const auto leftovers = app.remaining();
+    if (leftovers.empty()) return;
+    const auto names = option_names(app);
+    const std::vector<std::string_view> views(names.begin(), names.end());
+    throw Error("unknown option '{}': did you mean '{}'? (viaduct run --help lists all)",
+                leftovers.front(), nearest_name(leftovers.front(), views));
+}
+
+void refuse_duplicate_ids(const std::vector<DeviceConfig>& devices) {
+    std::set<std::string> ids;
+    for (const DeviceConfig& device : devices) {
+        if (!ids.insert(device.id).second) {
+            throw Error("--device: id '{}' is given twice: each device needs its own", device.id);
+        }
+    }
+}
+
+void parse_memory(const std::string& text, Config& config) {
+    const Properties properties = parse_properties("--memory", text);
+    config.memory = parse_size(properties.head);
+    const std::array setters{PropertySetter{"hugepages", [&](const std::string& value) {
+        const bool huge = parse_switch("--memory: hugepages", value);
+        config.page_size = huge ? PageSize::huge : PageSize::small;
+    }}};
+    apply_properties("--memory", properties, setters);
+}
+
+std::uint16_t parse_port(const std::string& value) {
+    return static_cast<std::uint16_t>(parse_number("--debug-exit", value, 1, 0xffff));
+}
+
+/// The texts as typed; what they mean is looked at when all are known.
+struct Raw {
+    std::string memory;
+    std::string debug_exit;
+    std::string log_level;
+    std::vector<std::string> devices;
+};
+
+void add_options(CLI::App& run, Config& config, Raw& raw) {
+    run.add_option("--kernel", config.kernel, "bzImage, vmlinux or another PVH or ELF64 image")
+        ->required()
+        ->type_name("FILE");
+    run.add_option("--initrd", config.initrd, "initial RAM disk")->type_name("FILE");
+    run.add_option("--append", config.append, "kernel command line")->type_name("TEXT");
+    run.add_option("--memory", raw.memory, "guest memory, default 512M")
+        ->type_name("SIZE[,hugepages=on]");
+    run.add_option("--cpus", config.cpus, "vCPUs, default 1")
+        ->type_name("N")
+        ->check(CLI::Range(1U, Config::max_cpus));
+    run.add_option("--device", raw.devices, "a device; repeat for more")
+        ->type_name("vdpa,(path=|image=|fd=)...")
+        ->allow_extra_args(false);
+    run.add_option("--serial", config.serial, "16550 at 0x3f8, default stdio")
+        ->type_name("stdio|none|pty|file:PATH|unix:PATH");
+    run.add_option("--qmp", config.qmp, "control socket; repeat for more")
+        ->type_name("unix:PATH")
+        ->allow_extra_args(false);
+    run.add_option("--debug-exit", raw.debug_exit,
+                   "a guest's write of V to PORT (default 0xf4) ends with status (V << 1) | 1")
+        ->type_name("[PORT]")
+        ->expected(0, 1);
+    run.add_option("--name", config.name, "what query-name and ps show")->type_name("TEXT");
+    run.add_option("--log-level", raw.log_level, "default warning")
+        ->type_name("debug|info|warning|error|off");
+    run.allow_extras();
+}
+
+void interpret(const CLI::App& run, const Raw& raw, Config& config) {
+    if (!raw.memory.empty()) parse_memory(raw.memory, config);
+    if (run.count("--debug-exit") != 0) {
+        config.debug_exit_port =
+            raw.debug_exit.empty() ? default_debug_exit_port : parse_port(raw.debug_exit);
+    }
+    if (!raw.log_level.empty()) config.log_level = log::level_by_name(raw.log_level);
+    for (const std::string& text : raw.devices) {
+        config.devices.push_back(parse_device(text, config.devices.size()));
+    }
+    refuse_duplicate_ids(config.devices);
+}
+
+}  // namespace
+
+std::uint64_t parse_size(const std::string& text) {
+    std::uint64_t number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, number);
+    const std::string_view suffix(stop, static_cast<std::size_t>(end - stop));
+    unsigned shift = 20;  // MiB, as QEMU's -m
+    if (suffix == "K" || suffix == "k") {
+        shift = 10;
+    } else if (suffix == "G" || suffix == "g") {
+        shift = 30;
+    } else if (suffix == "T" || suffix == "t") {
+        shift = 40;
+    } else if (!suffix.empty() && suffix != "M" && suffix != "m") {
+        shift = 64;
+    }
+    if (error != std::errc{} || shift == 64 || number == 0 ||
+        number > std::numeric_limits<std::uint64_t>::max() >> shift) {
+        throw Error("--memory: '{}' is not a size: write it as 512M or 2G", text);
+    }
+    return number << shift;
+}
+
+DeviceConfig parse_device(const std::string& text, std::size_t index) {
+    const Properties properties = parse_properties("--device", text);
+    if (properties.head != "vdpa") {
+        throw Error("--device {}: '{}' is not a kind of device: only vdpa is (vdpa,path=…)", text,
+                    properties.head);
+    }
+    DeviceConfig device;
+    device.id = fmt::format("vdpa{}", index);
+    const std::array setters{
+        PropertySetter{"path", [&](const auto& value) { device.path = value; }},
+        PropertySetter{"image", [&](const auto& value) { device.image = value; }},
+        PropertySetter{"fd", [&](const auto& value) {
+            device.fd = static_cast<int>(parse_number("--device vdpa: fd", value, 0, 1 << 20));
+        }},
+        PropertySetter{"id", [&](const auto& value) { device.id = value; }},
+        PropertySetter{"datapath", [&](const auto& value) { device.policy = parse_policy(value); }},
+        PropertySetter{"queue-size", [&](const auto& value) {
+            device.queue_size = static_cast<std::uint16_t>(
+                parse_number("--device vdpa: queue-size", value, 1, 0x8000));
+        }},
+        PropertySetter{"queues", [&](const auto& value) {
+            device.queues =
+                static_cast<unsigned>(parse_number("--device vdpa: queues", value, 1, 256));
+        }},
+        PropertySetter{"readonly", [&](const auto& value) {
+            device.read_only = parse_switch("--device vdpa: readonly", value);
+        }},
+        PropertySetter{"serial", [&](const auto& value) { device.serial = value; }},
+    };
+    apply_properties("--device vdpa", properties, setters);
+    check_source(device, text);
+    return device;
+}
+
+std::optional<Config> parse_command_line(int argc, char** argv) {
+    CLI::App app{"Viaduct: a KVM virtual machine monitor for vDPA devices", "viaduct"};
+    app.set_version_flag("--version", VIADUCT_VERSION);
+    CLI::App& run = *app.add_subcommand("run", "run a virtual machine");
+    app.require_subcommand(1);
+    Config config;
+    Raw raw;
+    add_options(run, config, raw);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        std::cout << (run.parsed() ? run : app).help();
+        return std::nullopt;
+    } catch (const CLI::CallForVersion& version) {
+        std::cout << "viaduct " << version.what() << '\n';
+        return std::nullopt;
+    } catch (const CLI::ParseError& wrong) {
+        refuse_leftovers(run);
+        throw Error("{} (viaduct run --help tells more)", wrong.what());
+    }
+    refuse_leftovers(run);
+    interpret(run, raw, config);
+    return config;
+}
+
+}  // namespace viaduct::vmm
