@@ -27,16 +27,6 @@ constexpr std::uint16_t sleep_enable = 1U << 13U;  // write-only
 constexpr unsigned sleep_type_shift = 10;
 }  // namespace control
 
-constexpr std::uint64_t timer_hz = 3'579'545;
-constexpr std::uint64_t nanoseconds_per_second = 1'000'000'000;
-
-std::uint32_t timer_count(std::chrono::nanoseconds time) {
-    const auto nanoseconds = static_cast<std::uint64_t>(time.count());
-    const std::uint64_t seconds = nanoseconds / nanoseconds_per_second;
-    const std::uint64_t rest = nanoseconds % nanoseconds_per_second;
-    return static_cast<std::uint32_t>(seconds * timer_hz + rest * timer_hz / nanoseconds_per_second);
-}
-
 }  // namespace
 
 struct Power::Register {
@@ -52,22 +42,12 @@ const std::array<Power::Register, 3> Power::registers{{
     {control_offset, control::bus_master_reload | control::sleep_type, 0, &State::control},
 }};
 
-std::chrono::nanoseconds Power::steady_time() noexcept {
-    return std::chrono::steady_clock::now().time_since_epoch();
-}
-
-Power::Power(InterruptLine& sci, std::function<void()> on_power_off, Clock clock)
-    : sci_(sci), on_power_off_(std::move(on_power_off)), clock_(std::move(clock)) {}
+Power::Power(InterruptLine& sci, std::function<void()> on_power_off)
+    : sci_(sci), on_power_off_(std::move(on_power_off)) {}
 
 void Power::read(std::uint64_t offset, std::span<std::byte> bytes) noexcept {
     const std::lock_guard lock(mutex_);
-    const std::uint32_t now = timer();
-    for (std::byte& byte : bytes) {
-        const std::uint64_t lane = offset - timer_offset;
-        byte = lane < sizeof(now) ? static_cast<std::byte>(now >> (8 * lane))
-                                  : std::byte{read_byte(offset)};
-        ++offset;
-    }
+    for (std::byte& byte : bytes) byte = std::byte{read_byte(offset++)};
 }
 
 void Power::write(std::uint64_t offset, std::span<const std::byte> bytes) noexcept {
@@ -96,9 +76,7 @@ void Power::reset() noexcept {
 
 Power::State Power::save() const {
     const std::lock_guard lock(mutex_);
-    State state = state_;
-    state.timer = timer();
-    return state;
+    return state_;
 }
 
 void Power::load(const State& state) {
@@ -108,11 +86,8 @@ void Power::load(const State& state) {
     }
     const std::lock_guard lock(mutex_);
     state_ = state;
-    timer_offset_ = state.timer - timer_count(clock_());
     update_sci();
 }
-
-std::uint32_t Power::timer() const noexcept { return timer_count(clock_()) + timer_offset_; }
 
 std::uint8_t Power::read_byte(std::uint64_t offset) const noexcept {
     for (const Register& row : registers) {

@@ -20,10 +20,10 @@ namespace viaduct::firmware {
 
 struct BootRequest {
     std::string kernel;
-    std::string initrd;  // empty: none
-    std::string command_line;
+    std::string initrd{};  // empty: none
+    std::string command_line{};
     /// From build_acpi(); 0: the guest gets no ACPI tables.
-    Gpa rsdp;
+    Gpa rsdp{};
     /// True for memory that nothing was written to (a new memfd): what must be zero is left alone.
     /// False when a machine starts again in its old memory.
     bool memory_is_zero = true;

@@ -32,17 +32,7 @@ Machine::Device::Device(datapath::GuestDeviceOptions options, datapath::GuestDev
                    }),
       intx(machine.platform_.interrupts().line(firmware::gsi_of(slot, 0))),
       transport(std::make_shared<virtio::PciTransport>(
-          guest_device,
-          virtio::PciTransport::Surroundings{
-              .memory_bus = machine.memory_bus_,
-              .may_map = [&machine](Gpa address, std::uint64_t size) {
-                  return !machine.memory_.overlaps(address, size);
-              },
-              .msi_router = machine.platform_.interrupts(),
-              .intx = *intx,
-              .doorbells = machine.doorbells_,
-              .event_loop = machine.events_},
-          pci::Bdf::of_slot(slot), options.id)) {
+          guest_device, machine.pci_platform(), *intx, pci::Bdf::of_slot(slot), options.id)) {
     machine.platform_.pci().add(slot, transport);
 }
 
@@ -68,6 +58,15 @@ Machine::Machine(const Config& config, devices::Serial::Peer& serial_peer, Obser
 Machine::~Machine() {
     threads_.join();
     for (unsigned slot = 1; slot <= devices_.size(); ++slot) platform_.pci().remove(slot);
+}
+
+virtio::PciPlatform Machine::pci_platform() {
+    return {.memory = memory_bus_,
+            .may_map = [this](Gpa address,
+                              std::uint64_t size) { return !memory_.overlaps(address, size); },
+            .msi = platform_.interrupts(),
+            .doorbells = doorbells_,
+            .loop = events_};
 }
 
 void Machine::add_memory() {
@@ -134,6 +133,14 @@ x86::PlatformEvents Machine::platform_events() {
             .debug_exit = [this](std::uint32_t value) {
                 on_guest_end(cause::guest_shutdown, devices::DebugExit::exit_status(value));
             }};
+}
+
+std::vector<Machine::Cpu> Machine::cpus() const {
+    std::vector<Cpu> cpus;
+    for (const auto& vcpu : vcpus_) {
+        cpus.push_back({vcpu->index(), threads_.thread_id(vcpu->index())});
+    }
+    return cpus;
 }
 
 void Machine::start() {

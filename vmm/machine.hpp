@@ -60,6 +60,11 @@ public:
     };
     using Done = std::function<void()>;
 
+    struct Cpu {
+        unsigned index;
+        pid_t thread_id;
+    };
+
     /// A device and how its guest reaches it.
     struct Device {
         Device(datapath::GuestDeviceOptions options, datapath::GuestDevice::Open open,
@@ -95,9 +100,11 @@ public:
     [[nodiscard]] const std::vector<std::unique_ptr<kvm::Vcpu>>& vcpus() const noexcept {
         return vcpus_;
     }
+    [[nodiscard]] std::vector<Cpu> cpus() const;
 
 private:
     [[nodiscard]] x86::PlatformEvents platform_events();
+    [[nodiscard]] virtio::PciPlatform pci_platform();
     void add_memory();
     void add_vcpus();
     void add_devices();

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -48,6 +49,10 @@ void VcpuThreads::join() {
         if (runner->thread.joinable()) runner->thread.join();
     }
     runners_.clear();
+}
+
+pid_t VcpuThreads::thread_id(unsigned index) const noexcept {
+    return index < runners_.size() ? runners_[index]->thread_id.load() : 0;
 }
 
 void VcpuThreads::kick_all() noexcept {
@@ -104,6 +109,7 @@ bool VcpuThreads::enter(Runner& runner) {
 
 void VcpuThreads::Runner::run() {
     Parking::current() = this;
+    thread_id = ::gettid();
     // Whoever starts the threads holds the lock until all of them are there.
     { const std::lock_guard lock(threads_.mutex_); }
     while (threads_.enter(*this)) {

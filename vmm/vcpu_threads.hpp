@@ -36,6 +36,9 @@ public:
     /// Ends the threads; the vCPUs stay as they are.
     void join();
 
+    /// As gettid(2) in the vCPU's thread; 0 before it started.
+    [[nodiscard]] pid_t thread_id(unsigned index) const noexcept;
+
     void pause() override;
     void resume() override;
     /// As pause(), without waiting: what a vCPU's own thread may call. The calling vCPU does not
@@ -54,6 +57,7 @@ private:
 
         std::thread thread;
         Place place = Place::running;  // guarded by VcpuThreads::mutex_
+        std::atomic<pid_t> thread_id = 0;
 
     private:
         friend class VcpuThreads;

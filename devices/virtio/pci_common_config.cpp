@@ -79,8 +79,9 @@ void PciCommonConfig::carry_out(PciEffect effect, std::uint32_t value) noexcept 
 
 void PciCommonConfig::write_config_vector(std::uint16_t value) noexcept {
     interrupts_.set_config_vector(value);
+    const std::uint16_t vector = interrupts_.config_vector();
     const std::lock_guard lock(mutex_);
-    registers_.config_vector = interrupts_.config_vector();
+    registers_.config_vector = vector;
 }
 
 void PciCommonConfig::write_queue_vector(std::uint16_t value) noexcept {

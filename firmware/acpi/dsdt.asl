@@ -4,7 +4,7 @@
  * generates. Numbers shared with the rest of the machine are defined in firmware/memory_map.hpp;
  * a test holds the two together.
  *
- * The build passes this file through the C preprocessor before iasl: iasl's own knows no macros with
+ * The build passes this file through the C preprocessor before iasl, whose own knows no macros with
  * arguments.
  */
 

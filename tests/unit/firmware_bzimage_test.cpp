@@ -1,7 +1,6 @@
-#include "firmware/bzimage.hpp"
-
 #include <array>
 
+#include "firmware/bzimage.hpp"
 #include "firmware/linux_zero_page.hpp"
 #include "tests/unit/firmware_fixture.hpp"
 
@@ -13,7 +12,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 class BzImage : public FirmwareFiles {
-protected:
+ protected:
     BootRequest request_for(const setup_header& header) const {
         return {.kernel = write("vmlinuz", bzimage(header))};
     }
@@ -86,8 +85,9 @@ TEST_F(BzImage, TakesZeroSetupSectorsAsFour) {
     header_.setup_sects = 0;
     header_.syssize = 0;
     (void)load_kernel(request_for(header_), guest.layout, guest.space);
-    EXPECT_EQ(guest.read<std::uint8_t>(preferred_address + 5 * 512), 0x5a);
-    EXPECT_EQ(guest.read<std::uint8_t>(preferred_address + 5 * 512 + 64), 0);
+    constexpr std::uint64_t left = 1024 + 4096 - 5 * 512;
+    EXPECT_EQ(guest.read<std::uint8_t>(preferred_address + left - 1), 0x5a);
+    EXPECT_EQ(guest.read<std::uint8_t>(preferred_address + left), 0);
 }
 
 TEST_F(BzImage, PutsTheInitrdAtTheTopOfMemory) {
@@ -110,10 +110,10 @@ TEST_F(BzImage, PutsTheInitrdBelowTheKernelsLimitAndBelowTheHole) {
 TEST_F(BzImage, FillsTheGapUpToTheKernelWithAnInitrdAndNotAByteMore) {
     const GuestMemory guest(32 * mib);
     EXPECT_EQ(load_with_initrd(guest, 8 * mib).initrd.base, Gpa{24 * mib});
-    EXPECT_THAT(error_of([&] { (void)load_with_initrd(guest, 8 * mib + 1); }),
+    EXPECT_THAT(refusal_of([&] { (void)load_with_initrd(guest, 8 * mib + 1); }),
                 HasSubstr("has 8388609 bytes and does not fit between the kernel's end at "
                           "0x1800000 and 0x2000000, where initrds must end; give more --memory"));
-    EXPECT_THAT(error_of([&] { (void)load_with_initrd(guest, 33 * mib); }),
+    EXPECT_THAT(refusal_of([&] { (void)load_with_initrd(guest, 33 * mib); }),
                 HasSubstr("does not fit"));
 }
 

@@ -1,5 +1,4 @@
 #include "firmware/cpu_entry.hpp"
-
 #include "tests/unit/firmware_fixture.hpp"
 
 namespace viaduct::firmware {
@@ -52,7 +51,7 @@ TEST(CpuEntry, MapsTheFirstFourGibibytesOntoThemselves) {
     const GuestMemory guest(2 * mib);
     const CpuEntry entry = linux_entry(guest.space, Gpa{0x100'0200}, zero_page.base);
     for (const std::uint64_t address :
-         {0ULL, 0x7123ULL, 0x100'0200ULL, gib - 1, gib, 2 * gib + 5, 0xfee0'0020ULL, 4 * gib - 1}) {
+         {0UL, 0x7123UL, 0x100'0200UL, gib - 1, gib, 2 * gib + 5, 0xfee0'0020UL, 4 * gib - 1}) {
         EXPECT_EQ(translate(guest, entry.page_tables, address), address);
     }
 }

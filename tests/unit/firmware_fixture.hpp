@@ -1,10 +1,7 @@
 /// A guest's memory and the files that a guest is started from, for the loader's tests.
 #pragma once
 
-#include <asm/bootparam.h>
 #include <elf.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include <cstring>
 #include <filesystem>
@@ -12,6 +9,10 @@
 #include <functional>
 #include <string>
 #include <vector>
+
+#include <asm/bootparam.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "base/address_space.hpp"
 #include "base/error.hpp"
@@ -30,7 +31,7 @@ void put(Content& content, std::size_t offset, const T& value) {
 
 /// RAM as the machine has it below 4 GiB, zero until written.
 class GuestMemory {
-public:
+ public:
     explicit GuestMemory(std::uint64_t memory)
         : layout(memory, 46),
           mapping_("guest memory", layout.low_ram_end(), PROT_READ | PROT_WRITE,
@@ -52,12 +53,23 @@ public:
     X86Layout layout;
     AddressSpace space;
 
-private:
+ private:
     Mapping mapping_;
 };
 
+/// What `action` is refused with; always one line.
+inline std::string refusal_of(const std::function<void()>& action) {
+    try {
+        action();
+    } catch (const Error& error) {
+        EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+        return error.what();
+    }
+    return "no error";
+}
+
 class FirmwareFiles : public testing::Test {
-protected:
+ protected:
     FirmwareFiles() {
         std::string name = testing::TempDir() + "viaduct-firmware-XXXXXX";
         if (::mkdtemp(name.data()) == nullptr) throw SystemError("mkdtemp of " + name);
@@ -78,20 +90,11 @@ protected:
         return write(name, Content(bytes.begin(), bytes.end()));
     }
 
-    static std::string error_of(const std::function<void()>& action) {
-        try {
-            action();
-        } catch (const Error& error) {
-            EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
-            return error.what();
-        }
-        return "no error";
-    }
     static std::string error_of(const BootRequest& request, const GuestMemory& guest) {
-        return error_of([&] { (void)load_kernel(request, guest.layout, guest.space); });
+        return refusal_of([&] { (void)load_kernel(request, guest.layout, guest.space); });
     }
 
-private:
+ private:
     std::filesystem::path folder_;
 };
 

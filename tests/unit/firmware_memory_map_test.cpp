@@ -1,8 +1,7 @@
-#include "firmware/memory_map.hpp"
-
 #include <gmock/gmock.h>
 
 #include "base/error.hpp"
+#include "firmware/memory_map.hpp"
 
 namespace viaduct::firmware {
 namespace {
@@ -38,8 +37,8 @@ TEST(MemoryMap, KeepsThreeGibibytesInOnePiece) {
 
 TEST(MemoryMap, ContinuesAtFourGibibytesWithTheFirstPageTooMany) {
     const X86Layout layout(3 * gib + page_size, bits);
-    EXPECT_THAT(layout.ram(), ElementsAre(MemoryRange{Gpa{0}, 3 * gib},
-                                          MemoryRange{Gpa{4 * gib}, page_size}));
+    EXPECT_THAT(layout.ram(),
+                ElementsAre(MemoryRange{Gpa{0}, 3 * gib}, MemoryRange{Gpa{4 * gib}, page_size}));
     EXPECT_EQ(layout.memory_map().back(), ram(4 * gib, 4 * gib + page_size));
 }
 
@@ -61,8 +60,7 @@ TEST(MemoryMap, IsAscendingWithoutOverlap) {
 }
 
 TEST(MemoryMap, PutsTheLargePciWindowAboveAllRam) {
-    EXPECT_EQ(X86Layout(128 * mib, bits).pci_window_64(),
-              (MemoryRange{Gpa{4 * gib}, 256 * gib}));
+    EXPECT_EQ(X86Layout(128 * mib, bits).pci_window_64(), (MemoryRange{Gpa{4 * gib}, 256 * gib}));
     EXPECT_EQ(X86Layout(4 * gib + page_size, bits).pci_window_64(),
               (MemoryRange{Gpa{6 * gib}, 256 * gib}));
 }

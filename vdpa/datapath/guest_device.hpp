@@ -37,6 +37,8 @@ struct GuestDeviceOptions {
 
 class GuestDevice final : public virtio::Device {
 public:
+    enum class State { idle, fast, broken };
+
     /// Opens the device behind; called again after a failure.
     using Open = std::function<std::unique_ptr<vdpa::Device>()>;
     /// Told once when the device breaks, on the control thread, with the reason.
@@ -53,6 +55,7 @@ public:
     [[nodiscard]] const std::string& id() const noexcept { return options_.id; }
     [[nodiscard]] const std::string& path() const noexcept { return identity_.path; }
     [[nodiscard]] Policy policy() const noexcept { return policy_; }
+    [[nodiscard]] State state() const noexcept { return state_; }
     [[nodiscard]] std::uint64_t device_features() const noexcept { return identity_.features; }
 
     /// The machine stops: with the vCPUs paused, brings the device to rest, as far as its type lets
@@ -87,8 +90,6 @@ public:
     [[nodiscard]] std::span<std::byte> doorbell_page(unsigned queue) const noexcept override;
 
 private:
-    enum class State { idle, fast, broken };
-
     /// What a device is, for as long as its guest lives: a reopened one must be the same.
     struct Identity {
         std::string path;
@@ -128,8 +129,9 @@ private:
     EventFd device_config_call_;  // from the device
     std::atomic<bool> needs_reset_ = false;
 
+    std::atomic<State> state_ = State::idle;  // changed by the control thread
+
     // The control thread's.
-    State state_ = State::idle;
     bool suspended_ = false;
     std::unique_ptr<vdpa::Device> device_;
     std::optional<FastPath> path_;

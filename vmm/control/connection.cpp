@@ -116,6 +116,7 @@ void Connection::drop(std::string_view reason) {
 void Connection::close() noexcept {
     if (std::exchange(closed_, true)) return;
     stream_->close();
+    outgoing_ = {};
     progress_.cancel();
     on_progress_();
 }

@@ -40,6 +40,11 @@ public:
     /// No request runs and all output was taken.
     [[nodiscard]] bool quiet() const noexcept { return closed_ || (!answering_ && unread() == 0); }
 
+    /// Bytes of output that the client has not taken yet.
+    [[nodiscard]] std::size_t unread() const noexcept {
+        return outgoing_.size() + being_written_.size() - written_;
+    }
+
     void close() noexcept;
 
 private:
@@ -49,10 +54,6 @@ private:
 
     void send(std::string_view text);
     void drop(std::string_view reason);
-    [[nodiscard]] std::size_t unread() const noexcept {
-        return outgoing_.size() + being_written_.size() - written_;
-    }
-
     boost::asio::any_io_executor executor_;
     std::unique_ptr<ByteStream> stream_;
     Limits limits_;

@@ -13,6 +13,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -183,7 +184,8 @@ void QmpServer::emit(std::string_view event, json::object content) {
     if (!hub_) return;
     json::object message{{"timestamp", timestamp()}, {"event", event}};
     if (!content.empty()) message.emplace("data", std::move(content));
-    asio::post(io_, [weak = std::weak_ptr(hub_), text = wire_text(message)] {
+    // On the io_context's own thread at once: as in QEMU, `stop` sees STOP before its answer.
+    asio::dispatch(io_, [weak = std::weak_ptr(hub_), text = wire_text(message)] {
         if (const auto hub = weak.lock()) hub->broadcast(text);
     });
 }

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include <boost/json/parse.hpp>
 #include <boost/json/parse_options.hpp>
+#include <boost/json/stream_parser.hpp>
 
 namespace viaduct::control {
 namespace {
@@ -128,16 +128,18 @@ RequestReader::Step RequestReader::step_in_string(char c) {
     return Step::going_on;
 }
 
-RequestReader::Request RequestReader::parse(std::string_view text) const {
+RequestReader::Request RequestReader::parse(std::string_view text) {
     json::parse_options options;
     options.max_depth = max_depth;
+    json::stream_parser parser({}, options);
     json::error_code error;
-    auto value = json::parse(text, error, {}, options);
-    if (!error) return value;
+    const auto read = parser.write_some(text.data(), text.size(), error);
+    if (!error) parser.finish(error);
+    if (!error) return parser.release();
     if (error == json::error::too_deep) {
         return QmpError(ErrorClass::generic_error, "JSON nesting depth limit exceeded");
     }
-    return parse_error("{}", error.message());
+    return parse_error("{} at byte {} of the request", error.message(), read);
 }
 
 void RequestReader::start_afresh() {

@@ -7,7 +7,8 @@
 /// * a control character inside a string or outside of all white space, and the bytes 0xFE and 0xFF
 ///   anywhere, drop what was read so far: a client that lost its place sends 0xFF to start afresh.
 ///
-/// Nesting is limited to 1024 levels as in QEMU, a value to `max_request` bytes; past that size
+/// Unlike QEMU's, strings stand in double quotes only, and of a name that an object has twice the last
+/// one counts. Nesting is limited to 1024 levels as in QEMU, a value to `max_request` bytes; past that size
 /// nothing more is read.
 #pragma once
 
@@ -45,7 +46,7 @@ private:
     Step step_between(char c);
     Step step_in_value(char c);
     Step step_in_string(char c);
-    Request parse(std::string_view text) const;
+    static Request parse(std::string_view text);
     void start_afresh();
 
     std::size_t max_request_;

@@ -154,8 +154,10 @@ void run_past_end() {
     constexpr uint64_t tag = 0x7e7e7e7e7e7e7e7e;
     void* buffer = allocate(8192);
     pattern::fill_with(buffer, 8192, tag);
-    for (const uint64_t sector : {capacity, capacity - 1, capacity + 1000, ~0ULL, 1ULL << 55,
-                                  (1ULL << 55) - 1}) {
+    // 2^55 sectors are 2^64 bytes: a product that wraps to a place on the disk.
+    constexpr uint64_t wrapping = uint64_t{1} << 55;
+    for (const uint64_t sector : {capacity, capacity - 1, capacity + 1000, ~uint64_t{0}, wrapping,
+                                  wrapping - 1}) {
         CHECK_EQUAL(queue.read(sector, buffer, 1024), Status::io_error);
         CHECK_EQUAL(queue.write(sector, buffer, 1024), Status::io_error);
     }

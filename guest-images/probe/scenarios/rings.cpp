@@ -106,6 +106,9 @@ void run_event_idx() {
     device.start({.wanted_features = virtio::feature::event_idx, .completion = Completion::msix});
     CHECK(device.has(virtio::feature::event_idx), "EVENT_IDX is not offered");
     void* buffer = allocate(4096);
+    // Before the first completion a device knows no old index to compare with, and may interrupt in any case.
+    CHECK_EQUAL(device.queue().read(0, buffer, 4096), Status::ok);
+    expect_count(device.vector(), 1);
     for (int i = 0; i < 3; ++i) check_used_event(device, buffer);
     check_available_event(device, buffer);
 }
@@ -122,13 +125,18 @@ void run_multi_queue() {
     constexpr uint32_t bytes = 4096;
     const auto sector_of = [](uint16_t queue) { return uint64_t{queue} * 64; };
     void* buffers[Device::most_queues];
+    uint32_t rounds = 0;
     const auto run_on_all = [&](RequestType type) {
         for (uint16_t i = 0; i < queues; ++i) {
             const Segment payload{address_of(buffers[i]), bytes, type == RequestType::read};
             device.queue(i).submit(type, sector_of(i), &payload, 1);
         }
         for (uint16_t i = queues; i-- != 0;) device.queue(i).kick();
-        for (uint16_t i = 0; i < queues; ++i) CHECK_EQUAL(device.queue(i).wait().status, Status::ok);
+        ++rounds;
+        for (uint16_t i = 0; i < queues; ++i) {
+            CHECK_EQUAL(device.queue(i).wait().status, Status::ok);
+            expect_count(device.vector(i), rounds);
+        }
     };
     for (uint16_t i = 0; i < queues; ++i) {
         buffers[i] = allocate(bytes);
@@ -139,7 +147,6 @@ void run_multi_queue() {
     run_on_all(RequestType::read);
     for (uint16_t i = 0; i < queues; ++i) {
         pattern::check(buffers[i], sector_of(i), bytes, i + 1U);
-        expect_count(device.vector(i), 2);
     }
     print(queues, " queues\n");
 }

@@ -1,0 +1,111 @@
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "vmm/control/commands/commands.hpp"
+
+namespace viaduct::control {
+namespace {
+
+using Awaitable = boost::asio::awaitable<boost::json::value>;
+
+/// A request to the machine that says when it is done, on its own thread.
+using Request = std::function<void(vmm::Machine::Done)>;
+
+/// Suspends the caller until the machine has carried out the request.
+boost::asio::awaitable<void> carried_out(Request request) {
+    co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void()>(
+        [request = std::move(request)](auto handler) {
+            // Done must be copyable; the handler is not.
+            auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+            auto executor = boost::asio::get_associated_executor(*shared);
+            // Without work the io_context could run out of it and end.
+            auto work = boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
+            request([shared, work] {
+                boost::asio::post(work, [shared] { (*shared)(); });
+            });
+        },
+        boost::asio::use_awaitable);
+}
+
+boost::json::value nothing() { return boost::json::object{}; }
+
+/// QEMU's RunState for ours.
+std::string_view status_of(vmm::RunState state) {
+    switch (state) {
+        case vmm::RunState::prelaunch: return "prelaunch";
+        case vmm::RunState::running: return "running";
+        case vmm::RunState::paused: return "paused";
+        case vmm::RunState::shutdown: return "shutdown";
+    }
+    return "internal-error";
+}
+
+boost::json::value query_status(const vmm::Machine& machine) {
+    const vmm::RunState state = machine.state();
+    return boost::json::object{{"running", state == vmm::RunState::running},
+                               {"singlestep", false},
+                               {"status", status_of(state)}};
+}
+
+boost::json::value query_cpus(const vmm::Machine& machine) {
+    boost::json::array cpus;
+    for (const vmm::Machine::Cpu& cpu : machine.cpus()) {
+        cpus.push_back({{"cpu-index", cpu.index},
+                        {"thread-id", cpu.thread_id},
+                        {"qom-path", "/machine/cpu[" + std::to_string(cpu.index) + "]"},
+                        {"target", "x86_64"}});
+    }
+    return cpus;
+}
+
+}  // namespace
+
+void add_machine_commands(CommandTable& table, vmm::Machine& machine) {
+    table.add({.name = "query-status",
+               .doc = "Whether the machine runs.",
+               .run = [&](const Arguments&) { return query_status(machine); }});
+    table.add({.name = "query-name",
+               .doc = "The machine's name.",
+               .run = [&](const Arguments&) -> boost::json::value {
+                   return boost::json::object{{"name", machine.config().name}};
+               }});
+    table.add({.name = "query-cpus-fast",
+               .doc = "The vCPUs and the threads that run them.",
+               .run = [&](const Arguments&) { return query_cpus(machine); }});
+    table.add({.name = "stop",
+               .doc = "Pauses the vCPUs and brings the devices to rest.",
+               .run = [&](const Arguments&) -> Awaitable {
+                   co_await carried_out([&](auto done) { machine.stop(std::move(done)); });
+                   co_return nothing();
+               }});
+    table.add({.name = "cont",
+               .doc = "Lets a paused machine go on.",
+               .run = [&](const Arguments&) -> Awaitable {
+                   co_await carried_out([&](auto done) { machine.resume(std::move(done)); });
+                   co_return nothing();
+               }});
+    table.add({.name = "system_reset",
+               .doc = "Resets the machine, as its reset button would.",
+               .run = [&](const Arguments&) -> Awaitable {
+                   co_await carried_out([&](auto done) {
+                       machine.reset(vmm::cause::qmp_reset, std::move(done));
+                   });
+                   co_return nothing();
+               }});
+    table.add({.name = "system_powerdown",
+               .doc = "Presses the power button: asks the guest to shut itself down.",
+               .run = [&](const Arguments&) {
+                   machine.press_power_button();
+                   return nothing();
+               }});
+    table.add({.name = "quit",
+               .doc = "Ends the machine at once.",
+               .run = [&](const Arguments&) {
+                   machine.shut_down(vmm::cause::qmp_quit, 0);
+                   return nothing();
+               }});
+}
+
+}  // namespace viaduct::control

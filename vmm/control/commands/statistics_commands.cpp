@@ -1,0 +1,49 @@
+#include "vmm/control/commands/commands.hpp"
+#include "vmm/kvm/stats.hpp"
+
+namespace viaduct::control {
+namespace {
+
+boost::json::array counters_of(int vm_or_vcpu) {
+    boost::json::array counters;
+    for (const kvm::Statistic& statistic : kvm::Stats(vm_or_vcpu).read()) {
+        boost::json::value value;
+        if (statistic.values.size() == 1) {
+            value = statistic.values.front();
+        } else {
+            value = boost::json::array(statistic.values.begin(), statistic.values.end());
+        }
+        counters.push_back({{"name", statistic.name}, {"value", std::move(value)}});
+    }
+    return counters;
+}
+
+boost::json::value query_stats(const vmm::Machine& machine, const std::string& target) {
+    boost::json::array results;
+    if (target == "vm") {
+        results.push_back({{"provider", "kvm"}, {"stats", counters_of(machine.vm().fd())}});
+    } else {
+        for (const auto& vcpu : machine.vcpus()) {
+            results.push_back({{"provider", "kvm"},
+                               {"qom-path", "/machine/cpu[" + std::to_string(vcpu->index()) + "]"},
+                               {"stats", counters_of(vcpu->fd())}});
+        }
+    }
+    return results;
+}
+
+}  // namespace
+
+void add_statistics_commands(CommandTable& table, const vmm::Machine& machine) {
+    table.add({.name = "query-stats",
+               .doc = "KVM's own counters, of the VM or of each vCPU.",
+               .parameters = {{.name = "target",
+                               .type = ArgumentType::string,
+                               .doc = "whose counters",
+                               .values = {"vm", "vcpu"}}},
+               .run = [&](const Arguments& arguments) {
+                   return query_stats(machine, arguments.get<std::string>("target"));
+               }});
+}
+
+}  // namespace viaduct::control
