@@ -51,7 +51,11 @@ IoUring::IoUring(unsigned entries) {
 
 IoUring::~IoUring() { io_uring_queue_exit(&ring_); }
 
-void IoUring::enable() noexcept { io_uring_enable_rings(&ring_); }
+void IoUring::enable() noexcept {
+    // As io_uring_enable_rings() does it, which liburing 2.3 forgets to export.
+    io_uring_register(static_cast<unsigned>(ring_.ring_fd), IORING_REGISTER_ENABLE_RINGS, nullptr,
+                      0);
+}
 
 io_uring_sqe& IoUring::next_request() noexcept {
     io_uring_sqe* request = io_uring_get_sqe(&ring_);

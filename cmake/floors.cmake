@@ -13,7 +13,7 @@ function(add_floor name)
     target_link_libraries(${name} PUBLIC ${FLOOR_USES} PRIVATE viaduct_warnings)
 endfunction()
 
-add_floor(viaduct_base FOLDERS base USES Threads::Threads PkgConfig::uring)
+add_floor(viaduct_base FOLDERS base USES Threads::Threads ${URING_LIBRARY})
 # VIRTIO_RING_NO_LEGACY leaves out the part of <linux/virtio_ring.h> that is not C++.
 target_compile_definitions(viaduct_base PUBLIC SPDLOG_FMT_EXTERNAL VIRTIO_RING_NO_LEGACY)
 target_include_directories(viaduct_base SYSTEM PUBLIC ${Boost_INCLUDE_DIRS})
@@ -34,3 +34,5 @@ target_compile_definitions(viaduct_vmm
     PUBLIC BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED)
 set_source_files_properties(vmm/control/version.cpp PROPERTIES COMPILE_DEFINITIONS
     "VERSION_MAJOR=${PROJECT_VERSION_MAJOR};VERSION_MINOR=${PROJECT_VERSION_MINOR};VERSION_MICRO=${PROJECT_VERSION_PATCH}")
+set_source_files_properties(vmm/config.cpp PROPERTIES COMPILE_DEFINITIONS
+    "VIADUCT_VERSION=\"${PROJECT_VERSION}\"")

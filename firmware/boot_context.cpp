@@ -7,18 +7,19 @@
 namespace viaduct::firmware {
 
 std::span<std::byte> kernel_memory(const BootContext& context, const MemoryRange& range) {
-    if (range.base.value < kernel_floor) {
-        context.kernel.reject(
-            "wants to be loaded at {:#x}; below {:#x} are the structures it is started with (and "
-            "programs that are no kernels): link it at 1 MiB or above",
-            range.base.value, kernel_floor);
-    }
     const std::uint64_t low_end = context.layout.low_ram_end();
     if (range.size > low_ram_limit || range.base.value > low_ram_limit - range.size) {
         context.kernel.reject(
             "wants to be loaded at {:#x}, {:#x} bytes, but kernels must end below {:#x}; link it "
             "lower",
             range.base.value, range.size, low_ram_limit);
+    }
+    for (const MemoryRange& taken : {boot_area, acpi_area}) {
+        if (!range.overlaps(taken)) continue;
+        context.kernel.reject(
+            "wants to be loaded at {:#x}, {:#x} bytes, over what it is started with at {:#x} to "
+            "{:#x}; link it at 1 MiB or above (an ordinary program is no kernel)",
+            range.base.value, range.size, taken.base.value, taken.end() - 1);
     }
     if (range.end() > low_end) {
         context.kernel.reject(

@@ -17,8 +17,8 @@ struct BootContext {
     const BootFile& kernel;
 };
 
-/// The guest memory for a part of the kernel. Rejects the kernel when it would lie below 1 MiB,
-/// where the boot structures are, or past the end of low memory, and says how much would do.
+/// The guest memory for a part of the kernel. Rejects the kernel when it would lie over the boot
+/// structures or past the end of low memory, and says what would do.
 [[nodiscard]] std::span<std::byte> kernel_memory(const BootContext& context,
                                                  const MemoryRange& range);
 

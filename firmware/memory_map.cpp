@@ -61,8 +61,8 @@ std::vector<MemoryMapEntry> X86Layout::memory_map() const {
     std::vector<MemoryMapEntry> map{
         {conventional_memory, MemoryType::ram},
         {extended_bios_area, MemoryType::reserved},
-        {acpi_area, MemoryType::reserved},
-        {{Gpa{kernel_floor}, low_ram_end() - kernel_floor}, MemoryType::ram},
+        {bios_area, MemoryType::reserved},
+        {{Gpa{extended_memory_base}, low_ram_end() - extended_memory_base}, MemoryType::ram},
         {ecam, MemoryType::reserved},
         {{kvm_identity_map.base, kvm_identity_map.size + kvm_tss.size}, MemoryType::reserved},
     };

@@ -25,6 +25,9 @@ struct MemoryRange {
     [[nodiscard]] constexpr bool contains(std::uint64_t address) const noexcept {
         return address >= base.value && address - base.value < size;
     }
+    [[nodiscard]] constexpr bool overlaps(const MemoryRange& other) const noexcept {
+        return base.value < other.end() && other.base.value < end();
+    }
     friend bool operator==(const MemoryRange&, const MemoryRange&) = default;
 };
 
@@ -51,9 +54,10 @@ inline constexpr MemoryRange kvm_tss{{0xfffb'd000}, 3 * page_size};
 /// guest leaves alone.
 inline constexpr MemoryRange conventional_memory{{0}, 0x9'fc00};
 inline constexpr MemoryRange extended_bios_area{{0x9'fc00}, 0x400};
-/// Where a guest looks for the RSDP (ACPI 6.4, 5.2.5.1); all tables are here.
-inline constexpr MemoryRange acpi_area{{0xe'0000}, 0x2'0000};
-inline constexpr std::uint64_t kernel_floor = 1 * mib;
+/// Where a guest looks for the RSDP (ACPI 6.4, 5.2.5.1), and the part of it that the tables have.
+inline constexpr MemoryRange bios_area{{0xe'0000}, 0x2'0000};
+inline constexpr MemoryRange acpi_area{{0xe'0000}, 0x1'0000};
+inline constexpr std::uint64_t extended_memory_base = 1 * mib;
 
 /// What the boot protocols hand over, in conventional memory. The guest may reuse all of it.
 inline constexpr MemoryRange boot_gdt{{0x1000}, page_size};
@@ -62,6 +66,8 @@ inline constexpr MemoryRange zero_page{{0x7000}, page_size};
 /// PML4, page directory pointers, four page directories: 4 GiB in 2 MiB pages.
 inline constexpr MemoryRange boot_page_tables{{0x9000}, 6 * page_size};
 inline constexpr MemoryRange command_line_area{{0x2'0000}, 0x1'0000};
+/// All of these; no kernel may be loaded over them.
+inline constexpr MemoryRange boot_area{{0}, command_line_area.end()};
 
 /// Fixed-feature power management registers (ACPI 6.4, 4.8.3). SCI_EN is always set, there is no
 /// SMI_CMD; PM1a_EN must read back as written. There is no PM timer: guests on KVM have kvmclock

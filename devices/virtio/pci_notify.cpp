@@ -26,8 +26,9 @@ void PciNotify::move(std::optional<Gpa> address) noexcept {
 void PciNotify::start(std::span<const QueueSetup> queues) noexcept {
     const std::lock_guard lock(mutex_);
     for (unsigned i = 0; i < queues_.size() && i < queues.size(); ++i) {
-        queues_[i].running = queues[i].enabled;
-        queues_[i].wanted |= queues[i].enabled;
+        if (!queues[i].enabled) continue;
+        queues_[i].wanted = true;
+        queues_[i].doorbell = device_.doorbell_page(i);
         connect(i);
     }
 }
@@ -35,7 +36,7 @@ void PciNotify::start(std::span<const QueueSetup> queues) noexcept {
 void PciNotify::stop() noexcept {
     const std::lock_guard lock(mutex_);
     for (Queue& queue : queues_) {
-        queue.running = false;
+        queue.doorbell = {};
         queue.page.reset();
     }
 }
@@ -50,19 +51,25 @@ void PciNotify::connect(unsigned index) noexcept {
     if (!address_ || !queue.wanted) return;
     const Gpa address = *address_ + std::uint64_t{index} * notify_stride();
     try {
-        if (queue.running && !queue.page) {
-            const auto page = device_.doorbell_page(index);
-            if (!page.empty()) queue.page = doorbells_.map_page(address, page);
-        }
-        // A mapped page hides the eventfd behind it, so one that is there may stay.
-        if (!queue.page && !queue.eventfd) {
-            queue.eventfd = doorbells_.attach(address, device_.guest_kick(index));
+        if (!queue.doorbell.empty() && !queue.page) {
+            queue.page = doorbells_.map_page(address, queue.doorbell);
         }
     } catch (const std::exception& failure) {
-        // The queue works on: its notifications reach write().
-        if (std::exchange(reported_, true)) return;
-        log::warning("{}: queue {} notifies through the VMM: {}", name_, index, failure.what());
+        report(index, "an eventfd", failure);
     }
+    // A mapped page hides the eventfd behind it, so one that is there may stay.
+    if (queue.page || queue.eventfd) return;
+    try {
+        queue.eventfd = doorbells_.attach(address, device_.guest_kick(index));
+    } catch (const std::exception& failure) {
+        report(index, "the VMM", failure);
+    }
+}
+
+void PciNotify::report(unsigned index, const char* instead,
+                       const std::exception& failure) noexcept {
+    if (std::exchange(reported_, true)) return;
+    log::warning("{}: queue {} notifies through {}: {}", name_, index, instead, failure.what());
 }
 
 void PciNotify::read(std::uint64_t /*offset*/, std::span<std::byte> bytes) noexcept {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -41,12 +42,15 @@ public:
 private:
     using Registration = std::unique_ptr<devices::Doorbells::Registration>;
     struct Queue {
-        bool wanted = false;  // has run since the function's reset
-        bool running = false;
+        bool wanted = false;             // has run since the function's reset
+        std::span<std::byte> doorbell;   // the device's page while the queue runs, if it has one
         Registration eventfd;
         Registration page;
     };
-    void connect(unsigned index) noexcept;  // with mutex_ held
+    // With mutex_ held.
+    void connect(unsigned index) noexcept;
+    /// The queue works on, the slower way.
+    void report(unsigned index, const char* instead, const std::exception& failure) noexcept;
 
     Device& device_;
     devices::Doorbells& doorbells_;

@@ -22,7 +22,7 @@ bool has_signature(const Header* table, Text signature) {
 // For loaders that hand over no address: the area that a PC's firmware uses.
 const Rsdp* scan_for_rsdp() {
     for (uint64_t address = 0xe0000; address < 0x100000; address += 16) {
-        const auto* candidate = reinterpret_cast<const Rsdp*>(address);
+        const auto* candidate = at_address<const Rsdp>(address);
         if (Text{candidate->signature, sizeof(candidate->signature)} == rsdp_signature) {
             return candidate;
         }
@@ -41,7 +41,7 @@ void GenericAddress::write(uint8_t value) const {
 }
 
 const Rsdp* find_rsdp() {
-    if (boot_record().rsdp != 0) return reinterpret_cast<const Rsdp*>(boot_record().rsdp);
+    if (boot_record().rsdp != 0) return at_address<const Rsdp>(boot_record().rsdp);
     return scan_for_rsdp();
 }
 
@@ -51,12 +51,12 @@ const Header* find_table(Text signature) {
     const bool is_extended = rsdp->revision >= 2 && rsdp->xsdt != 0;
     const uint64_t entry_size = is_extended ? 8 : 4;
     const uint64_t root_address = is_extended ? rsdp->xsdt : rsdp->rsdt;
-    const auto& root = *reinterpret_cast<const Header*>(root_address);
+    const auto& root = *at_address<const Header>(root_address);
     if (has_signature(&root, signature)) return &root;
     for (uint64_t at = sizeof(Header); at + entry_size <= root.length; at += entry_size) {
         const uint64_t address = is_extended ? mmio_read<uint64_t>(root_address + at)
                                              : mmio_read<uint32_t>(root_address + at);
-        const auto* table = reinterpret_cast<const Header*>(address);
+        const auto* table = at_address<const Header>(address);
         if (has_signature(table, signature)) return table;
     }
     return nullptr;
@@ -65,11 +65,12 @@ const Header* find_table(Text signature) {
 const Header* find_dsdt() {
     const auto& fadt = require_table<Fadt>("FACP");
     const bool has_extended = fadt.header.length >= 148 && fadt.extended_dsdt != 0;
-    return reinterpret_cast<const Header*>(has_extended ? fadt.extended_dsdt
-                                                        : uint64_t{fadt.dsdt});
+    return at_address<const Header>(has_extended ? fadt.extended_dsdt : uint64_t{fadt.dsdt});
 }
 
-void report_missing(Text signature) { FAIL("no ACPI table ", signature); }
+void report_missing(Text signature) {
+    FAIL("no ACPI table ", signature);
+}
 
 uint8_t byte_sum(const void* start, uint64_t size) {
     const auto* bytes = static_cast<const uint8_t*>(start);

@@ -1,4 +1,5 @@
-// The ACPI tables (ACPI 6.4): found through RSDP, checked when asked to, and the few fields the probe uses.
+// The ACPI tables (ACPI 6.4): found through RSDP, checked when asked to, and the few fields the
+// probe uses.
 #pragma once
 
 #include <cstdint>

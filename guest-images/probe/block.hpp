@@ -85,9 +85,11 @@ class Queue {
     }
     void set_completion(Completion completion) { completion_ = completion; }
 
-    // Puts a request into the ring; nothing is notified yet. At most `most_segments` payload segments.
+    // Puts a request into the ring; nothing is notified yet. At most `most_segments` payload
+    // segments.
     static constexpr size_t most_segments = 128;
-    uint16_t submit(RequestType type, uint64_t sector, const virtio::Segment* payload, size_t count);
+    uint16_t submit(RequestType type, uint64_t sector, const virtio::Segment* payload,
+                    size_t count);
     uint16_t submit_indirect(RequestType type, uint64_t sector, const virtio::Segment* payload,
                              size_t count);
     // Notifies the device if it wants to be, or in any case.
@@ -100,7 +102,8 @@ class Queue {
     bool wait_quietly(Microseconds limit);
 
     // One request from start to end.
-    Status transfer(RequestType type, uint64_t sector, const virtio::Segment* payload, size_t count);
+    Status transfer(RequestType type, uint64_t sector, const virtio::Segment* payload,
+                    size_t count);
     Status read(uint64_t sector, void* buffer, uint32_t bytes);
     Status write(uint64_t sector, const void* buffer, uint32_t bytes);
 

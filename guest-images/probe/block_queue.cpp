@@ -46,7 +46,9 @@ void Queue::kick() {
     if (ring.needs_notification()) kick_always();
 }
 
-void Queue::kick_always() const { mmio_write<uint16_t>(notify_address_, index_); }
+void Queue::kick_always() const {
+    mmio_write<uint16_t>(notify_address_, index_);
+}
 
 bool Queue::wait_quietly(Microseconds limit) {
     const auto has_used = [this] { return ring.has_used(); };

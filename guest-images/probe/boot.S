@@ -1,7 +1,8 @@
 /* From the loader's hand-over to C++: 64-bit mode, the first 4 GiB identity-mapped, a stack.
  *
- * Two doors lead in: pvh_entry (PVH, 32-bit, EBX = hvm_start_info) and boot_params_entry (64-bit, RSI =
- * boot_params). The tables are assembled instead of filled at run time: on an emulated CPU that is 3 ms less. */
+ * Two doors lead in: pvh_entry (PVH, 32-bit, EBX = hvm_start_info) and boot_params_entry (64-bit,
+ * RSI = boot_params). The page tables are assembled instead of filled at run time: on an emulated
+ * CPU that saves 3 ms. */
 
 #include "guest-images/probe/boot.h"
 

@@ -46,7 +46,7 @@ constinit BootRecord record{};
 
 void copy_command_line(uint64_t address) {
     if (address == 0) return;
-    const auto* source = reinterpret_cast<const char*>(address);
+    const auto* source = at_address<const char>(address);
     size_t size = 0;
     while (size < command_line_capacity && source[size] != '\0') {
         command_line_copy[size] = source[size];
@@ -62,7 +62,7 @@ void read_start_info(const HvmStartInfo& info) {
     record.rsdp = info.rsdp;
     copy_command_line(info.command_line);
     if (info.version < 1) return;
-    const auto* entries = reinterpret_cast<const HvmMemoryMapEntry*>(info.memory_map);
+    const auto* entries = at_address<const HvmMemoryMapEntry>(info.memory_map);
     for (uint32_t i = 0; i < info.memory_map_entries; ++i) {
         record.memory_map.add(
             {entries[i].start, entries[i].size, static_cast<MemoryType>(entries[i].type)});
@@ -89,10 +89,12 @@ void read_boot_record() {
     if (boot_params_address != 0) {
         read_boot_params(boot_params_address);
     } else {
-        read_start_info(*reinterpret_cast<const HvmStartInfo*>(start_info_address));
+        read_start_info(*at_address<const HvmStartInfo>(start_info_address));
     }
 }
 
-const BootRecord& boot_record() { return record; }
+const BootRecord& boot_record() {
+    return record;
+}
 
 }  // namespace probe

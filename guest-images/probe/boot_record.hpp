@@ -1,5 +1,5 @@
-// What the loader told us, from PVH's hvm_start_info or from Linux's boot_params, copied out of its memory at
-// start so that low memory is free to use afterwards.
+// What the loader told us, from PVH's hvm_start_info or from Linux's boot_params, copied out of its
+// memory at start so that low memory is free to use afterwards.
 #pragma once
 
 #include <cstddef>
@@ -31,16 +31,16 @@ class MemoryMap {
     size_t size() const { return size_; }
 
  private:
-    MemoryRange ranges_[capacity];
-    size_t size_;
+    MemoryRange ranges_[capacity]{};
+    size_t size_ = 0;
 };
 
 enum class BootProtocol { pvh, boot_params };
 
 struct BootRecord {
-    BootProtocol protocol;
-    uint32_t pvh_version;
-    uint64_t rsdp;
+    BootProtocol protocol = BootProtocol::pvh;
+    uint32_t pvh_version = 0;
+    uint64_t rsdp = 0;
     Text command_line;
     MemoryMap memory_map;
 };

@@ -10,9 +10,15 @@ namespace probe {
 struct Microseconds {
     uint64_t count;
 };
-constexpr Microseconds operator""_us(unsigned long long count) { return {count}; }
-constexpr Microseconds operator""_ms(unsigned long long count) { return {count * 1'000}; }
-constexpr Microseconds operator""_s(unsigned long long count) { return {count * 1'000'000}; }
+constexpr Microseconds operator""_us(unsigned long long count) {
+    return {count};
+}
+constexpr Microseconds operator""_ms(unsigned long long count) {
+    return {count * 1'000};
+}
+constexpr Microseconds operator""_s(unsigned long long count) {
+    return {count * 1'000'000};
+}
 
 // Calibrated on first use against the local APIC's timer (1 GHz under KVM), which takes 2 ms.
 uint64_t tsc_ticks_per_microsecond();
@@ -42,8 +48,9 @@ class Deadline {
 // Halts, interrupts on, until an interrupt was taken or the time is up.
 void halt_at_most(Microseconds duration);
 
-// Both answer whether the condition became true in time. The first spins with interrupts off. The second halts
-// and takes interrupts in between; what became true without an interrupt to tell is not in time.
+// Both answer whether the condition became true in time. The first spins with interrupts off. The
+// second halts and takes interrupts in between; what became true without an interrupt to tell is
+// not in time.
 template <typename Condition>
 bool spin_until(Microseconds limit, Condition condition) {
     const Deadline deadline{limit};

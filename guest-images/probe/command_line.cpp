@@ -35,6 +35,8 @@ bool option_switch(Text key, bool otherwise) {
     return text == "on";
 }
 
-bool runs_on_qemu() { return option("reference") == "qemu"; }
+bool runs_on_qemu() {
+    return option("reference") == "qemu";
+}
 
 }  // namespace probe

@@ -14,8 +14,8 @@ uint64_t option_number(Text key, uint64_t otherwise);
 // `on` or `off`.
 bool option_switch(Text key, bool otherwise = false);
 
-// `reference=qemu`: the machine is QEMU. A few scenarios then expect what QEMU does where it departs from the
-// specification or from our definition; README.md lists every such place.
+// `reference=qemu`: the machine is QEMU. A few scenarios then expect what QEMU does where it
+// departs from the specification or from our definition; README.md lists every such place.
 bool runs_on_qemu();
 
 }  // namespace probe

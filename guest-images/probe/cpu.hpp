@@ -43,11 +43,15 @@ inline uint64_t read_tsc() {
     return low | uint64_t{high} << 32;
 }
 
-inline void relax() { asm volatile("pause" ::: "memory"); }
+inline void relax() {
+    asm volatile("pause" ::: "memory");
+}
 
-// The probe runs with interrupts off; they are taken here and nowhere else. `sti` holds them back for one
-// instruction, so an interrupt that is already pending ends the hlt.
-inline void wait_for_interrupt() { asm volatile("sti; hlt; cli" ::: "memory"); }
+// The probe runs with interrupts off; they are taken here and nowhere else. `sti` holds them back
+// for one instruction, so an interrupt that is already pending ends the hlt.
+inline void wait_for_interrupt() {
+    asm volatile("sti; hlt; cli" ::: "memory");
+}
 
 template <typename T>
 T in(uint16_t port) {
@@ -61,17 +65,23 @@ void out(uint16_t port, std::type_identity_t<T> value) {
     asm volatile("out %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
 
+// Memory is identity-mapped: an address is a pointer.
+template <typename T>
+T* at_address(uint64_t address) {
+    return reinterpret_cast<T*>(address);  // NOLINT(performance-no-int-to-ptr)
+}
+
 // One access of exactly this width: a compiler may narrow or fold even a volatile access.
 template <typename T>
 T mmio_read(uint64_t address) {
     T value{};
-    asm volatile("mov %1, %0" : "=r"(value) : "m"(*reinterpret_cast<const T*>(address)) : "memory");
+    asm volatile("mov %1, %0" : "=r"(value) : "m"(*at_address<const T>(address)) : "memory");
     return value;
 }
 
 template <typename T>
 void mmio_write(uint64_t address, std::type_identity_t<T> value) {
-    asm volatile("mov %1, %0" : "=m"(*reinterpret_cast<T*>(address)) : "r"(value) : "memory");
+    asm volatile("mov %1, %0" : "=m"(*at_address<T>(address)) : "r"(value) : "memory");
 }
 
 }  // namespace probe

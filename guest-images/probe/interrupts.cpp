@@ -97,8 +97,12 @@ uint8_t allocate(Handler handler, void* context) {
     return vector;
 }
 
-uint32_t count(uint8_t vector) { return std::atomic_ref{entries[vector].count}.load(); }
+uint32_t count(uint8_t vector) {
+    return std::atomic_ref{entries[vector].count}.load();
+}
 
-uint32_t last_cpu(uint8_t vector) { return std::atomic_ref{entries[vector].last_cpu}.load(); }
+uint32_t last_cpu(uint8_t vector) {
+    return std::atomic_ref{entries[vector].last_cpu}.load();
+}
 
 }  // namespace probe::interrupts

@@ -1,4 +1,5 @@
-// The interrupt descriptor table: exceptions end the run, other vectors are counted and may have a handler.
+// The interrupt descriptor table: exceptions end the run, other vectors are counted and may have a
+// handler.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,8 @@ using Handler = void (*)(void* context);
 // Loads the table with the 32 exceptions; on every CPU.
 void load_table();
 
-// A free vector whose interrupts are counted, acknowledged at the local APIC, and passed to the handler.
+// A free vector whose interrupts are counted, acknowledged at the local APIC, and passed to the
+// handler.
 uint8_t allocate(Handler handler = nullptr, void* context = nullptr);
 // The same for a vector of the caller's choice.
 void install(uint8_t vector, Handler handler = nullptr, void* context = nullptr);

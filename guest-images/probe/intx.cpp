@@ -26,7 +26,9 @@ void IntxLine::connect() {
     function.disable(pci::command::interrupt_disable);
 }
 
-void IntxLine::disconnect() const { ioapic::mask(gsi_); }
+void IntxLine::disconnect() const {
+    ioapic::mask(gsi_);
+}
 
 uint32_t IntxLine::queue_count() const {
     return __atomic_load_n(&queue_count_, __ATOMIC_RELAXED);

@@ -35,7 +35,9 @@ void connect(const Route& route) {
     write_entry(route.gsi, low, route.apic_id << 24);
 }
 
-void mask(uint32_t gsi) { write_entry(gsi, entry_masked, 0); }
+void mask(uint32_t gsi) {
+    write_entry(gsi, entry_masked, 0);
+}
 
 void silence_legacy_controllers() {
     constexpr uint16_t first_mask = 0x21;

@@ -36,8 +36,12 @@ constexpr uint64_t delivery_startup = 0x600;
 constexpr uint64_t level_assert = 0x4000;
 constexpr uint64_t all_but_self = 0xc0000;
 
-void write(Register reg, uint64_t value) { write_msr(static_cast<uint32_t>(reg), value); }
-uint64_t read(Register reg) { return read_msr(static_cast<uint32_t>(reg)); }
+void write(Register reg, uint64_t value) {
+    write_msr(static_cast<uint32_t>(reg), value);
+}
+uint64_t read(Register reg) {
+    return read_msr(static_cast<uint32_t>(reg));
+}
 
 void command(uint32_t destination, uint64_t bits) {
     write(Register::interrupt_command, uint64_t{destination} << 32 | level_assert | bits);
@@ -55,9 +59,13 @@ void enable() {
     write(Register::timer_divide, divide_by_one);
 }
 
-uint32_t id() { return static_cast<uint32_t>(read(Register::id)); }
+uint32_t id() {
+    return static_cast<uint32_t>(read(Register::id));
+}
 
-void end_of_interrupt() { write(Register::end_of_interrupt, 0); }
+void end_of_interrupt() {
+    write(Register::end_of_interrupt, 0);
+}
 
 void arm_timer(Microseconds duration) {
     const uint64_t longest = 0xffffffff / timer_ticks_per_microsecond;
@@ -66,7 +74,9 @@ void arm_timer(Microseconds duration) {
     write(Register::timer_initial_count, count == 0 ? 1 : count * timer_ticks_per_microsecond);
 }
 
-void disarm_timer() { write(Register::timer_initial_count, 0); }
+void disarm_timer() {
+    write(Register::timer_initial_count, 0);
+}
 
 uint64_t measure_tsc_ticks_per_microsecond() {
     constexpr uint32_t window_microseconds = 2'000;
@@ -86,9 +96,15 @@ uint64_t measure_tsc_ticks_per_microsecond() {
     return per_microsecond;
 }
 
-void send(uint32_t destination, uint8_t vector) { command(destination, vector); }
-void send_to_others(uint8_t vector) { command(0, all_but_self | vector); }
-void send_init(uint32_t destination) { command(destination, delivery_init); }
+void send(uint32_t destination, uint8_t vector) {
+    command(destination, vector);
+}
+void send_to_others(uint8_t vector) {
+    command(0, all_but_self | vector);
+}
+void send_init(uint32_t destination) {
+    command(destination, delivery_init);
+}
 void send_startup(uint32_t destination, uint8_t page) {
     command(destination, delivery_startup | page);
 }

@@ -26,6 +26,8 @@ void send_init(uint32_t destination);
 void send_startup(uint32_t destination, uint8_t page);
 
 // Where a device sends an MSI so that it arrives as `vector` at the CPU with this (8-bit) id.
-constexpr uint64_t msi_address(uint32_t destination) { return 0xfee00000 | destination << 12; }
+constexpr uint64_t msi_address(uint32_t destination) {
+    return 0xfee00000 | destination << 12;
+}
 
 }  // namespace probe::lapic

@@ -10,7 +10,8 @@
 namespace probe {
 namespace {
 
-// Runs before anything is prepared: the start-up benchmark times it from exec to this byte and to its exit.
+// Runs before anything is prepared: the start-up benchmark times it from exec to this byte and to
+// its exit.
 void run_hello_if_asked() {
     if (option("scenario") != Text{"hello"}) return;
     set_scenario_name("hello");

@@ -1,5 +1,5 @@
-// The four functions that the compiler calls on its own, as string instructions: one instruction for the
-// emulator instead of a loop.
+// The four functions that the compiler calls on its own, as string instructions: one instruction
+// for the emulator instead of a loop.
 #include <cstddef>
 #include <cstdint>
 

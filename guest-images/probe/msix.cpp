@@ -47,10 +47,18 @@ void MsixTable::change_control(uint16_t clear, uint16_t set) const {
     function_.write<uint16_t>(offset, static_cast<uint16_t>((value & ~clear) | set));
 }
 
-void MsixTable::enable() const { change_control(0, control_enable); }
-void MsixTable::disable() const { change_control(control_enable | control_function_mask, 0); }
-void MsixTable::mask_function() const { change_control(0, control_function_mask); }
-void MsixTable::unmask_function() const { change_control(control_function_mask, 0); }
+void MsixTable::enable() const {
+    change_control(0, control_enable);
+}
+void MsixTable::disable() const {
+    change_control(control_enable | control_function_mask, 0);
+}
+void MsixTable::mask_function() const {
+    change_control(0, control_function_mask);
+}
+void MsixTable::unmask_function() const {
+    change_control(control_function_mask, 0);
+}
 
 uint64_t MsixTable::entry_address(uint16_t entry) const {
     CHECK(entry < size_, entry, size_);
@@ -74,7 +82,7 @@ void MsixTable::unmask(uint16_t entry) const {
 }
 
 bool MsixTable::is_pending(uint16_t entry) const {
-    const auto word = mmio_read<uint32_t>(pending_address_ + entry / 32 * 4);
+    const auto word = mmio_read<uint32_t>(pending_address_ + entry / 32U * 4U);
     return (word >> (entry % 32) & 1) != 0;
 }
 

@@ -41,10 +41,10 @@ class MsixTable {
     pci::Function function_;
     uint16_t capability_;
     uint16_t size_;
-    Location table_;
-    Location pending_;
-    uint64_t table_address_;
-    uint64_t pending_address_;
+    Location table_{};
+    Location pending_{};
+    uint64_t table_address_ = 0;
+    uint64_t pending_address_ = 0;
 };
 
 }  // namespace probe

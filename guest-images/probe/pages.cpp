@@ -32,7 +32,7 @@ void find_pool() {
 
 uint64_t* next_table(uint64_t& entry) {
     if (entry == 0) entry = address_of(allocate(4096)) | PAGE_PRESENT_WRITABLE;
-    return reinterpret_cast<uint64_t*>(entry & table_address_mask);
+    return at_address<uint64_t>(entry & table_address_mask);
 }
 
 }  // namespace
@@ -42,7 +42,7 @@ void* allocate(size_t size, size_t alignment) {
     const uint64_t start = (pool.next + alignment - 1) & ~(uint64_t{alignment} - 1);
     CHECK(start < pool.end && size <= pool.end - start, "out of memory: ", size, " bytes wanted");
     pool.next = start + size;
-    auto* memory = reinterpret_cast<void*>(start);
+    auto* memory = at_address<void>(start);
     __builtin_memset(memory, 0, size);
     return memory;
 }

@@ -1,4 +1,5 @@
-// Memory for rings, buffers, stacks and tables: taken from the RAM behind the image, never given back.
+// Memory for rings, buffers, stacks and tables: taken from the RAM behind the image, never given
+// back.
 #pragma once
 
 #include <cstddef>

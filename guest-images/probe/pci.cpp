@@ -19,9 +19,13 @@ constinit bool is_ecam_looked_for = false;
 constinit uint64_t ecam_base = 0;
 constinit uint64_t window_next = 0;
 
-uint16_t bar_offset(unsigned index) { return static_cast<uint16_t>(header::bars + 4 * index); }
+uint16_t bar_offset(unsigned index) {
+    return static_cast<uint16_t>(header::bars + 4 * index);
+}
 
-uint32_t bar_flags(uint32_t value) { return value & ((value & bar_is_io) != 0 ? 0x3 : 0xf); }
+uint32_t bar_flags(uint32_t value) {
+    return value & ((value & bar_is_io) != 0 ? 0x3 : 0xf);
+}
 
 // What the register answers to all ones, flag bits cleared; the register keeps its value.
 uint32_t writable_bits(const Function& function, uint16_t offset, uint32_t flag_bits) {
@@ -131,7 +135,8 @@ uint16_t Function::find_capability(uint8_t id, uint16_t after) const {
 uint64_t allocate_window(uint64_t size) {
     if (window_next == 0) window_next = option_number("window", default_window_start);
     const uint64_t start = (window_next + size - 1) & ~(size - 1);
-    CHECK(start + size <= window_end || option_number("window", 0) != 0, "window full: ", hex(size));
+    CHECK(start + size <= window_end || option_number("window", 0) != 0,
+          "window full: ", hex(size));
     window_next = start + size;
     return start;
 }

@@ -1,4 +1,5 @@
-// PCI functions on bus 0: configuration space by both mechanisms, base address registers, capabilities.
+// PCI functions on bus 0: configuration space by both mechanisms, base address registers,
+// capabilities.
 #pragma once
 
 #include <cstdint>
@@ -120,7 +121,8 @@ class Function {
     // Sizes the BAR with decoding off for the moment.
     Bar bar(unsigned index) const;
     void set_bar(unsigned index, uint64_t address) const;
-    // Gives every memory BAR an address unless firmware has, and lets the function decode and master.
+    // Gives every memory BAR an address unless firmware has, and lets the function decode and
+    // master.
     void assign_bars() const;
 
     // The next capability with this id after `after` (0: the first one); 0 when there is none.
@@ -140,7 +142,8 @@ void visit_functions(Visitor visit) {
             const Function first{{device, 0}};
             return first.exists() && (first.read<uint8_t>(header::header_type) & 0x80) != 0;
         }();
-        for (uint8_t function = 0; function < (is_multifunction ? 8 : 1); ++function) {
+        const uint8_t functions = is_multifunction ? 8 : 1;
+        for (uint8_t function = 0; function < functions; ++function) {
             const Function candidate{{device, function}};
             if (candidate.exists()) visit(candidate);
         }

@@ -10,7 +10,9 @@ constinit Text scenario_name{"start"};
 
 }  // namespace
 
-void set_scenario_name(Text name) { scenario_name = name; }
+void set_scenario_name(Text name) {
+    scenario_name = name;
+}
 
 void exit(uint32_t value) {
     out<uint32_t>(debug_exit_port, value);
@@ -26,6 +28,8 @@ void begin_failure(Text file, int line, Text expression) {
     print("FAIL ", scenario_name, ": ", file, ":", line, ": ", expression);
 }
 
-void end_failure() { exit(static_cast<uint32_t>(ExitValue::failed)); }
+void end_failure() {
+    exit(static_cast<uint32_t>(ExitValue::failed));
+}
 
 }  // namespace probe

@@ -1,4 +1,5 @@
-// How a run ends: `PASS name` or `FAIL name: file:line: expression (values)`, then the debug-exit port.
+// How a run ends: `PASS name` or `FAIL name: file:line: expression (values)`, then the debug-exit
+// port.
 #pragma once
 
 #include "guest-images/probe/serial.hpp"
@@ -32,10 +33,11 @@ template <typename Left, typename Right>
 
 }  // namespace probe
 
-// CHECK(condition, values to print…) and CHECK_EQUAL(actual, expected) end the run when they do not hold.
-#define CHECK(condition, ...)                                                                   \
-    do {                                                                                        \
-        if (!(condition)) ::probe::fail(__FILE_NAME__, __LINE__, #condition __VA_OPT__(, ) __VA_ARGS__); \
+// CHECK(condition, values to print) and CHECK_EQUAL(actual, expected) end the run unless they hold.
+#define CHECK(condition, ...)                                                              \
+    do {                                                                                   \
+        if (!(condition))                                                                  \
+            ::probe::fail(__FILE_NAME__, __LINE__, #condition __VA_OPT__(, ) __VA_ARGS__); \
     } while (false)
 #define CHECK_EQUAL(actual, expected) \
     ::probe::check_equal(__FILE_NAME__, __LINE__, #actual " == " #expected, actual, expected)

@@ -9,7 +9,7 @@ namespace probe {
 
 struct Scenario {
     Text name;
-    void (*run)();  // returns when passed
+    void (*run)() = nullptr;  // returns when passed
 };
 
 struct ScenarioList {

@@ -38,6 +38,8 @@ void print_item(Hex number) {
     print_digits(number.value, 16);
 }
 
-void print_unsigned(uint64_t number) { print_digits(number, 10); }
+void print_unsigned(uint64_t number) {
+    print_digits(number, 10);
+}
 
 }  // namespace probe

@@ -16,17 +16,24 @@ void write(char character);
 struct Hex {
     uint64_t value;
 };
-constexpr Hex hex(uint64_t value) { return {value}; }
+constexpr Hex hex(uint64_t value) {
+    return {value};
+}
 
 void print_item(Text text);
 void print_item(Hex number);
 void print_unsigned(uint64_t number);
-inline void print_item(const char* text) { print_item(Text{text}); }
-inline void print_item(bool value) { print_item(value ? "true" : "false"); }
+inline void print_item(const char* text) {
+    print_item(Text{text});
+}
+inline void print_item(bool value) {
+    print_item(value ? "true" : "false");
+}
 template <std::integral T>
 void print_item(T number) {
     if (number < T{0}) print_item("-");
-    print_unsigned(number < T{0} ? ~static_cast<uint64_t>(number) + 1 : static_cast<uint64_t>(number));
+    print_unsigned(number < T{0} ? ~static_cast<uint64_t>(number) + 1
+                                 : static_cast<uint64_t>(number));
 }
 
 template <typename... Items>

@@ -4,6 +4,7 @@
 
 #include "guest-images/probe/boot.h"
 #include "guest-images/probe/clock.hpp"
+#include "guest-images/probe/cpu.hpp"
 #include "guest-images/probe/interrupts.hpp"
 #include "guest-images/probe/lapic.hpp"
 #include "guest-images/probe/madt.hpp"
@@ -73,13 +74,15 @@ size_t start_all() {
     }
     CHECK(count == list.count, "the boot CPU's APIC id ", cpus[0].apic_id, " is not in the MADT");
     wake_vector = interrupts::allocate();
-    __builtin_memcpy(reinterpret_cast<void*>(uint64_t{TRAMPOLINE_ADDRESS}), trampoline_start,
+    __builtin_memcpy(at_address<void>(TRAMPOLINE_ADDRESS), trampoline_start,
                      static_cast<size_t>(trampoline_end - trampoline_start));
     for (size_t index = 1; index < count; ++index) start(index);
     return count;
 }
 
-uint32_t apic_id(size_t index) { return cpus[index].apic_id; }
+uint32_t apic_id(size_t index) {
+    return cpus[index].apic_id;
+}
 
 void run(size_t index, Work work, void* context) {
     Cpu& cpu = cpus[index];

@@ -1,5 +1,5 @@
-// A view of characters, and numbers read from them: what is needed of std::string_view, which a freestanding
-// library does not have.
+// A view of characters, and numbers read from them: what is needed of std::string_view, which a
+// freestanding library does not have.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-/* One stub per vector: makes every exception and interrupt look alike on the stack, see InterruptFrame. */
+/* One stub per vector: exceptions and interrupts look alike on the stack, see InterruptFrame. */
 
     .section .text
     .altmacro

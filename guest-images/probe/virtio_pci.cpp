@@ -22,7 +22,8 @@ constexpr uint16_t at(uint16_t base, uint16_t offset) {
 
 Location find_structure(const pci::Function& function, Structure structure) {
     uint16_t found = function.find_capability(pci::capability::vendor);
-    while (found != 0 && function.read<uint8_t>(at(found, cap_type)) != static_cast<uint8_t>(structure)) {
+    while (found != 0 &&
+           function.read<uint8_t>(at(found, cap_type)) != static_cast<uint8_t>(structure)) {
         found = function.find_capability(pci::capability::vendor, found);
     }
     if (found == 0) return {};
@@ -41,7 +42,8 @@ Transport::Transport(const pci::Function& function) : function_{function} {
 
 uint64_t Transport::structure_address(Structure structure) const {
     const Location location = find_structure(function_, structure);
-    CHECK(location.capability != 0, "no capability for structure ", static_cast<unsigned>(structure));
+    CHECK(location.capability != 0, "no capability for structure ",
+          static_cast<unsigned>(structure));
     CHECK(location.bar < pci::bar_count, location.bar);
     return function_.bar_address(location.bar) + location.offset;
 }
@@ -56,7 +58,8 @@ void Transport::locate() {
 }
 
 uint16_t Transport::device_id() const {
-    return static_cast<uint16_t>(function_.read<uint16_t>(pci::header::device_id) - pci_device_base);
+    return static_cast<uint16_t>(function_.read<uint16_t>(pci::header::device_id) -
+                                 pci_device_base);
 }
 
 void Transport::add_status(uint8_t bits) const {

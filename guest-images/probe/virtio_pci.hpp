@@ -137,7 +137,8 @@ class Transport {
     uint32_t notify_multiplier_ = 0;
 };
 
-// The function the command line chooses: `device=ID` (2, block, by default) and `index=N` among those.
+// The function the command line chooses: `device=ID` (2, block, by default) and `index=N` among
+// those.
 pci::Function choose_function();
 
 }  // namespace probe::virtio

@@ -8,7 +8,9 @@
 namespace probe::virtio {
 namespace {
 
-uint16_t load(uint16_t& shared) { return std::atomic_ref{shared}.load(std::memory_order_acquire); }
+uint16_t load(uint16_t& shared) {
+    return std::atomic_ref{shared}.load(std::memory_order_acquire);
+}
 void store(uint16_t& shared, uint16_t value) {
     std::atomic_ref{shared}.store(value, std::memory_order_release);
 }
@@ -23,7 +25,8 @@ Descriptor describe(const Segment& segment, bool has_next, uint16_t next) {
 
 Virtqueue::Virtqueue(uint16_t size, bool has_event_idx)
     : descriptors{allocate_array<Descriptor>(size)},
-      available{static_cast<AvailableHeader*>(allocate(sizeof(AvailableHeader) + 2U * size + 2, 16))},
+      available{static_cast<AvailableHeader*>(
+          allocate(sizeof(AvailableHeader) + sizeof(uint16_t) * size + 2, 16))},
       used{static_cast<UsedHeader*>(
           allocate(sizeof(UsedHeader) + sizeof(UsedElement) * size + 2, 16))},
       size_{size},
@@ -92,8 +95,12 @@ bool Virtqueue::needs_notification() {
     return is_event_due(available_event(), available_index_, old_index);
 }
 
-uint16_t Virtqueue::used_index() const { return load(used->index); }
-bool Virtqueue::has_used() const { return used_index() != next_used_; }
+uint16_t Virtqueue::used_index() const {
+    return load(used->index);
+}
+bool Virtqueue::has_used() const {
+    return used_index() != next_used_;
+}
 
 UsedElement Virtqueue::take_used() {
     CHECK(has_used());
@@ -106,10 +113,14 @@ void Virtqueue::set_no_interrupt(bool is_set) const {
     store(available->flags, is_set ? avail_no_interrupt : uint16_t{0});
 }
 
-void Virtqueue::set_used_event(uint16_t index) const { store(available_ring()[size_], index); }
+void Virtqueue::set_used_event(uint16_t index) const {
+    store(available_ring()[size_], index);
+}
 uint16_t Virtqueue::available_event() const {
     return load(*reinterpret_cast<uint16_t*>(used_ring() + size_));
 }
-uint16_t Virtqueue::used_flags() const { return load(used->flags); }
+uint16_t Virtqueue::used_flags() const {
+    return load(used->flags);
+}
 
 }  // namespace probe::virtio

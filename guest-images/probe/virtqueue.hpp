@@ -1,5 +1,5 @@
-// The driver's side of a split virtqueue (virtio 1.2, 2.7). The parts are public: the hostile scenarios write
-// into them what no driver would.
+// The driver's side of a split virtqueue (virtio 1.2, 2.7). The parts are public: the hostile
+// scenarios write into them what no driver would.
 #pragma once
 
 #include <cstddef>
@@ -48,7 +48,8 @@ struct Segment {
 
 // virtio 1.2, 2.7.10.1: an event is due when the index crosses the one that was asked for.
 constexpr bool is_event_due(uint16_t event, uint16_t new_index, uint16_t old_index) {
-    return static_cast<uint16_t>(new_index - event - 1) < static_cast<uint16_t>(new_index - old_index);
+    return static_cast<uint16_t>(new_index - event - 1) <
+           static_cast<uint16_t>(new_index - old_index);
 }
 
 class Virtqueue {
@@ -58,7 +59,8 @@ class Virtqueue {
     uint16_t size() const { return size_; }
     QueueAddresses addresses() const;
 
-    // Writes a chain into free descriptors and answers its head. The caller sees to there being enough.
+    // Writes a chain into free descriptors and answers its head. The caller sees to there being
+    // enough.
     uint16_t add_chain(const Segment* segments, size_t count);
     // The same behind one descriptor that points to `table`.
     uint16_t add_indirect(Descriptor* table, const Segment* segments, size_t count);

@@ -177,7 +177,9 @@ TEST_F(BzImage, RefusesAKernelThatNeedsMoreMemoryThanThereIs) {
 TEST_F(BzImage, RefusesImpossibleLoadAddresses) {
     header_.pref_address = 0x8000;
     header_.relocatable_kernel = 0;
-    EXPECT_THAT(rejection_of(header_), HasSubstr("wants to be loaded at 0x8000; below 0x100000"));
+    EXPECT_THAT(
+        rejection_of(header_),
+        HasSubstr("wants to be loaded at 0x8000, 0x800000 bytes, over what it is started with"));
     header_.pref_address = ~0ULL;
     EXPECT_THAT(rejection_of(header_), HasSubstr("wants to be loaded at 0xffffffffffffffff"));
     header_.relocatable_kernel = 1;

@@ -170,11 +170,27 @@ TEST_F(ElfKernel, MustHoldItsHeaders) {
     }
 }
 
-TEST_F(ElfKernel, MustStayClearOfTheBootStructures) {
+TEST_F(ElfKernel, MustStayClearOfWhatItIsStartedWith) {
+    for (const std::uint64_t address : {0x0UL, 0x8000UL, 0x2'f000UL, 0xd'f000UL, 0xe'f000UL}) {
+        parts_.address = address;
+        parts_.note_entry = address + 0x20;
+        EXPECT_THAT(rejection_of(elf64(parts_)), HasSubstr("over what it is started with"))
+            << address;
+    }
     parts_.address = 0x8000;
     parts_.note_entry = 0x8020;
-    EXPECT_THAT(rejection_of(elf64(parts_)), HasSubstr("wants to be loaded at 0x8000; below "
-                                                       "0x100000 are the structures"));
+    EXPECT_THAT(
+        rejection_of(elf64(parts_)),
+        HasSubstr("wants to be loaded at 0x8000, 0x3000 bytes, over what it is started with "
+                  "at 0x0 to 0x2ffff; link it at 1 MiB or above"));
+}
+
+TEST_F(ElfKernel, MayBeLoadedLowWhereNothingElseIs) {
+    for (const std::uint64_t address : {0x3'0000UL, 0xf'0000UL, 0xf'f000UL}) {
+        parts_.address = address;
+        parts_.note_entry = address + 0x20;
+        EXPECT_EQ(load(elf64(parts_)).cpu.rip, Gpa{address + 0x20});
+    }
 }
 
 TEST_F(ElfKernel, MustFitIntoMemory) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -23,7 +24,7 @@
 
 namespace viaduct::test {
 
-/// Guest memory with an allocator that never frees.
+/// Guest memory with an allocator that never frees. Several queues' threads may allocate.
 class GuestMemory {
 public:
     explicit GuestMemory(std::size_t size = std::size_t{16} << 20, Iova base = Iova{1 << 20})
@@ -40,6 +41,7 @@ public:
     [[nodiscard]] Iova end() const { return base_ + mapping_.size(); }
 
     [[nodiscard]] Iova allocate(std::size_t bytes, std::size_t alignment = 4096) {
+        const std::lock_guard lock(mutex_);
         next_ = (next_ + alignment - 1) / alignment * alignment;
         const Iova at = base_ + next_;
         next_ += bytes;
@@ -65,7 +67,8 @@ private:
     Mapping mapping_;
     AddressSpace space_;
     Iova base_;
-    std::size_t next_ = 0;
+    std::mutex mutex_;
+    std::size_t next_ = 0;  // guarded by mutex_
 };
 
 struct Buffer {
@@ -106,6 +109,14 @@ public:
         ring_->avail_idx().store(index.value());
         ring_->used_idx().store(index.value());
         ring_->used_event().store(index.value());
+    }
+
+    /// After a reset of the device: what was outstanding will not come back.
+    void forget_outstanding() {
+        for (auto& slots : chains_) {
+            free_.insert(free_.end(), slots.rbegin(), slots.rend());
+            slots.clear();
+        }
     }
 
     void set_descriptor(std::uint16_t slot, const virtio::Descriptor& descriptor) {

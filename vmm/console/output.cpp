@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <system_error>
+#include <thread>
 #include <utility>
 
+#include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 
 #include "base/log.hpp"
@@ -67,11 +69,18 @@ bool Output::transmit(std::byte byte) noexcept {
 }
 
 void Output::drain(std::chrono::milliseconds patience) noexcept {
+    using Clock = std::chrono::steady_clock;
+    constexpr std::chrono::milliseconds step(10);
     const std::lock_guard lock(mutex_);
-    while (descriptor_ != nullptr && kept_locked() != 0) {
+    auto give_up = Clock::now() + patience;
+    while (descriptor_ != nullptr && kept_locked() != 0 && Clock::now() < give_up) {
         const std::size_t before = kept_locked();
-        if (!writable(descriptor_->native_handle(), static_cast<int>(patience.count()))) break;
-        if (!write_kept() && kept_locked() == before) break;
+        (void)write_kept();
+        if (kept_locked() < before) {
+            give_up = Clock::now() + patience;
+        } else if (writable(descriptor_->native_handle(), static_cast<int>(step.count()))) {
+            std::this_thread::sleep_for(step);  // room for less than the next piece
+        }
     }
     if (descriptor_ == nullptr || kept_locked() == 0) return;
     const std::size_t left = kept_locked();
@@ -108,7 +117,7 @@ std::size_t Output::write_once(const std::byte* bytes, std::size_t size) noexcep
     }
     while (true) {
         const ssize_t written = ::write(fd, bytes, size);
-        if (written > 0) return static_cast<std::size_t>(written);
+        if (written >= 0) return static_cast<std::size_t>(written);
         if (errno == EINTR) continue;
         if (errno == EAGAIN) return 0;
         if (reader_ == Reader::comes_and_goes) {
@@ -202,7 +211,10 @@ void Output::wait_for_reader() {
     descriptor->async_wait(Descriptor::wait_write,
                            lifeline_.bind([this](const boost::system::error_code& error) {
                                waiting_ = false;
-                               if (!error) flush();
+                               // Aborted: it was closed, and another may have come.
+                               if (!error || error == boost::asio::error::operation_aborted) {
+                                   flush();
+                               }
                            }));
 }
 

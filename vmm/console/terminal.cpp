@@ -113,6 +113,11 @@ void RawTerminal::enter() noexcept {
     ::tcsetattr(terminal_fd, TCSANOW, &modes);
 }
 
+void RawTerminal::enter_again() noexcept {
+    raw = false;
+    enter();
+}
+
 void RawTerminal::leave() noexcept { restore(); }
 
 bool RawTerminal::in_foreground(int fd) noexcept {

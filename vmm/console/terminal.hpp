@@ -18,8 +18,10 @@ public:
     RawTerminal& operator=(const RawTerminal&) = delete;
     ~RawTerminal();
 
-    /// Raw mode again after leave(), or after the process came to the foreground.
+    /// Raw mode, unless it is on already or the process is in the background.
     void enter() noexcept;
+    /// The same after the process was stopped: others had the terminal in between.
+    void enter_again() noexcept;
     /// The terminal as it was found.
     void leave() noexcept;
 

@@ -16,7 +16,7 @@ sockaddr_un address_of(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof(address.sun_path)) {
-        throw Error("socket {}: the path has {} characters and may have {}: choose a shorter one",
+        throw Error("--serial unix:{}: the path has {} characters and may have {}: choose a shorter one",
                     path, path.size(), sizeof(address.sun_path) - 1);
     }
     std::memcpy(address.sun_path, path.data(), path.size());
@@ -39,8 +39,8 @@ void clear_path(const std::string& path, const sockaddr_un& address) {
     struct stat found = {};
     if (::lstat(path.c_str(), &found) != 0) return;
     if (!S_ISSOCK(found.st_mode)) {
-        throw Error("socket {}: something that is not a socket stands there: remove it or choose "
-                    "another path",
+        throw Error("--serial unix:{}: something that is not a socket stands there: remove it or "
+                    "choose another path",
                     path);
     }
     const Fd probe = make_socket();
@@ -48,8 +48,7 @@ void clear_path(const std::string& path, const sockaddr_un& address) {
         ::unlink(path.c_str());
         return;
     }
-    throw Error("socket {}: the path is in use by another process: end it or choose another path",
-                path);
+    throw Error("--serial unix:{}: in use by a running process: end it or choose another path", path);
 }
 
 }  // namespace
@@ -57,12 +56,15 @@ void clear_path(const std::string& path, const sockaddr_un& address) {
 UnixListener::UnixListener(std::string path) : path_(std::move(path)), fd_(make_socket()) {
     const sockaddr_un address = address_of(path_);
     clear_path(path_, address);
+    // The file takes its mode from the socket, so nobody else can connect at any moment.
+    ::fchmod(fd_.get(), S_IRUSR | S_IWUSR);
     if (::bind(fd_.get(), generic(address), sizeof(address)) != 0) {
-        throw SystemError("socket " + path_ + ": bind (does the directory exist, may you write there?)");
+        throw SystemError("--serial unix:" + path_ +
+                          ": making the socket (does the directory exist, may you write there?)");
     }
     struct stat made = {};
     if (::listen(fd_.get(), 8) != 0 || ::lstat(path_.c_str(), &made) != 0) {
-        const SystemError error("socket " + path_ + ": listen");
+        const SystemError error("--serial unix:" + path_ + ": listen");
         ::unlink(path_.c_str());
         throw error;
     }

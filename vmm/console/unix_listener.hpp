@@ -1,5 +1,6 @@
 /// A listening unix socket at a path: replaces the file that a dead process left behind, refuses one
-/// that a living process listens on, and takes its own file away at the end.
+/// that a living process listens on, and takes its own file away at the end. The file is for the
+/// user alone: whoever connects has the guest's console.
 #pragma once
 
 #include <sys/types.h>

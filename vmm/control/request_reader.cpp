@@ -34,6 +34,12 @@ void RequestReader::push(std::string_view bytes) {
 
 std::optional<RequestReader::Request> RequestReader::next() {
     while (scanned_ < bytes_.size() && !overflowed_) {
+        if (scanned_ - start_ >= max_request_) {
+            overflowed_ = true;
+            return QmpError(ErrorClass::generic_error,
+                            "The request is larger than {} bytes, closing the connection",
+                            max_request_);
+        }
         const char c = bytes_[scanned_];
         switch (step(c)) {
             case Step::going_on:
@@ -56,12 +62,6 @@ std::optional<RequestReader::Request> RequestReader::next() {
                 return parse_error("stray byte 0x{:02x}", static_cast<std::uint8_t>(c));
         }
         if (state_ == State::between) start_ = scanned_;
-        if (scanned_ - start_ > max_request_) {
-            overflowed_ = true;
-            return QmpError(ErrorClass::generic_error,
-                            "The request is larger than {} bytes, closing the connection",
-                            max_request_);
-        }
     }
     return std::nullopt;
 }

@@ -1,6 +1,6 @@
 #include "vmm/kvm/stats.hpp"
 
-#include <linux/kvm.h>
+#include "vmm/kvm/uapi.hpp"
 
 #include <cstring>
 

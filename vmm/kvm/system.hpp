@@ -1,7 +1,7 @@
 /// /dev/kvm: what the host's KVM can do, and new virtual machines (KVM API, "System ioctls").
 #pragma once
 
-#include <linux/kvm.h>
+#include "vmm/kvm/uapi.hpp"
 
 #include <cstdint>
 #include <vector>

@@ -12,20 +12,17 @@ template <typename Header, typename Entry>
 class VariableArray {
 public:
     explicit VariableArray(std::size_t count)
-        : storage_((sizeof(Header) + count * sizeof(Entry) + sizeof(std::max_align_t) - 1) /
-                   sizeof(std::max_align_t)),
-          count_(count) {}
+        : storage_(sizeof(Header) + count * sizeof(Entry)), count_(count) {}
 
-    // The storage is zeroed bytes aligned for any type, and both types are the kernel's plain
-    // structures: any bytes are a valid value of them.
+    // operator new aligns for any type, and its bytes may become any plain structure: both types
+    // are the kernel's, and all zero is a value of them.
     [[nodiscard]] Header& header() noexcept { return *reinterpret_cast<Header*>(storage_.data()); }
     [[nodiscard]] std::span<Entry> entries() noexcept {
-        auto* bytes = reinterpret_cast<std::byte*>(storage_.data()) + sizeof(Header);
-        return {reinterpret_cast<Entry*>(bytes), count_};
+        return {reinterpret_cast<Entry*>(storage_.data() + sizeof(Header)), count_};
     }
 
 private:
-    std::vector<std::max_align_t> storage_;
+    std::vector<std::byte> storage_;
     std::size_t count_;
 };
 

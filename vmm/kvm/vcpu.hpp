@@ -3,7 +3,7 @@
 /// another while that thread stands still; kick() to anybody.
 #pragma once
 
-#include <linux/kvm.h>
+#include "vmm/kvm/uapi.hpp"
 
 #include <cstdint>
 #include <span>

@@ -2,7 +2,7 @@
 /// interrupt routes (KVM API, "VM ioctls"). One function per ioctl, no policy; throws SystemError.
 #pragma once
 
-#include <linux/kvm.h>
+#include "vmm/kvm/uapi.hpp"
 
 #include <cstdint>
 #include <span>

@@ -1,4 +1,5 @@
-// Base address registers: sizing, moving them under a device that works, and the window in configuration space.
+// Base address registers: sizing, moving them under a device that works, and the window in
+// configuration space.
 #include <initializer_list>
 
 #include "guest-images/probe/block.hpp"
@@ -16,7 +17,9 @@ using pci::Function;
 using virtio::Structure;
 namespace header = pci::header;
 
-uint16_t bar_offset(unsigned index) { return static_cast<uint16_t>(header::bars + 4 * index); }
+uint16_t bar_offset(unsigned index) {
+    return static_cast<uint16_t>(header::bars + 4 * index);
+}
 
 // A BAR's flag bits are read-only, and its size bits read as zero, whatever is written.
 void check_sizing(const Function& function, unsigned index, const pci::Bar& bar) {
@@ -27,7 +30,8 @@ void check_sizing(const Function& function, unsigned index, const pci::Bar& bar)
     for (const uint32_t value : {0xffffffffU, 0x00000000U, 0xa5a5a5a5U}) {
         function.write<uint32_t>(offset, value);
         const auto low_size_bits = static_cast<uint32_t>(bar.size - 1);
-        const uint32_t expected = (value & ~low_size_bits & ~memory_flags) | (before & memory_flags);
+        const uint32_t expected =
+            (value & ~low_size_bits & ~memory_flags) | (before & memory_flags);
         CHECK_EQUAL(function.read<uint32_t>(offset), expected);
     }
     function.write<uint32_t>(offset, before);
@@ -190,8 +194,8 @@ void run_pci_cfg_window() {
     void* buffer = allocate(4096);
     const virtio::Segment payload{address_of(buffer), 4096, true};
     const virtio::Location notify = virtio::find_structure(function, Structure::notify);
-    const auto doorbell = static_cast<uint32_t>(transport.notify_address(0) -
-                                                function.bar_address(notify.bar));
+    const auto doorbell =
+        static_cast<uint32_t>(transport.notify_address(0) - function.bar_address(notify.bar));
     device.queue().submit(block::RequestType::read, 0, &payload, 1);
     window.write<uint16_t>(notify.bar, doorbell, 0);
     CHECK_EQUAL(device.queue().wait().status, Status::ok);

@@ -1,7 +1,7 @@
 // virtio-blk requests with polling: that data arrives where it belongs.
-#include <initializer_list>
-
 #include "guest-images/probe/block.hpp"
+
+#include <initializer_list>
 
 #include "guest-images/probe/command_line.hpp"
 #include "guest-images/probe/report.hpp"
@@ -16,7 +16,11 @@ using block::RequestType;
 using block::Status;
 using virtio::Segment;
 
-uint64_t first_sector() { return option_number("sector", 0); }
+constexpr uint64_t sector_bytes = block::sector_size;
+
+uint64_t first_sector() {
+    return option_number("sector", 0);
+}
 
 // Cuts a buffer into pieces of the given sizes, over and over until it is used up.
 size_t cut(void* buffer, uint32_t bytes, const uint32_t* sizes, size_t size_count,
@@ -121,9 +125,9 @@ void run_discard() {
     // What was discarded may read as anything; what was not has to be as it was.
     void* buffer = allocate(65536);
     CHECK_EQUAL(device.queue().read(sector, buffer, 65536), Status::ok);
-    pattern::check(buffer, sector, 32 * 512, 1);
-    const auto* behind = static_cast<const uint8_t*>(buffer) + 96 * 512;
-    pattern::check(behind, sector + 96, 32 * 512, 1);
+    pattern::check(buffer, sector, 32 * sector_bytes, 1);
+    const auto* behind = static_cast<const uint8_t*>(buffer) + 96 * sector_bytes;
+    pattern::check(behind, sector + 96, 32 * sector_bytes, 1);
     pattern::write_and_verify(device.queue(), sector + 32, 32768, 2);
     check_range_limits(device, RequestType::discard, block::config::max_discard_sectors);
 }
@@ -139,9 +143,9 @@ void run_write_zeroes() {
         CHECK_EQUAL(send_range(device, RequestType::write_zeroes, {sector + 8, 72, flags}),
                     Status::ok);
         CHECK_EQUAL(device.queue().read(sector, buffer, 65536), Status::ok);
-        pattern::check(bytes, sector, 8 * 512, 3 + flags);
-        CHECK(pattern::is_filled_with(bytes + 8 * 512, 72 * 512, 0));
-        pattern::check(bytes + 80 * 512, sector + 80, 48 * 512, 3 + flags);
+        pattern::check(bytes, sector, 8 * sector_bytes, 3 + flags);
+        CHECK(pattern::is_filled_with(bytes + 8 * sector_bytes, 72 * sector_bytes, 0));
+        pattern::check(bytes + 80 * sector_bytes, sector + 80, 48 * sector_bytes, 3 + flags);
     }
     check_range_limits(device, RequestType::write_zeroes, block::config::max_write_zeroes_sectors);
 }
@@ -156,8 +160,8 @@ void run_past_end() {
     pattern::fill_with(buffer, 8192, tag);
     // 2^55 sectors are 2^64 bytes: a product that wraps to a place on the disk.
     constexpr uint64_t wrapping = uint64_t{1} << 55;
-    for (const uint64_t sector : {capacity, capacity - 1, capacity + 1000, ~uint64_t{0}, wrapping,
-                                  wrapping - 1}) {
+    for (const uint64_t sector :
+         {capacity, capacity - 1, capacity + 1000, ~uint64_t{0}, wrapping, wrapping - 1}) {
         CHECK_EQUAL(queue.read(sector, buffer, 1024), Status::io_error);
         CHECK_EQUAL(queue.write(sector, buffer, 1024), Status::io_error);
     }
@@ -185,9 +189,12 @@ void run_readonly() {
 }
 
 constexpr Scenario scenarios[] = {
-    {"read-write", run_read_write},   {"flush", run_flush},
-    {"get-id", run_get_id},           {"discard", run_discard},
-    {"write-zeroes", run_write_zeroes}, {"past-end", run_past_end},
+    {"read-write", run_read_write},
+    {"flush", run_flush},
+    {"get-id", run_get_id},
+    {"discard", run_discard},
+    {"write-zeroes", run_write_zeroes},
+    {"past-end", run_past_end},
     {"readonly", run_readonly},
 };
 

@@ -55,9 +55,7 @@ void take_interrupt(void* context) {
 void run_serial_echo() {
     static Receiver receiver;
     const Microseconds limit{option_number("seconds", 10) * 1'000'000};
-    const auto is_complete = [] {
-        return *const_cast<volatile bool*>(&receiver.is_complete);
-    };
+    const auto is_complete = [] { return *const_cast<volatile bool*>(&receiver.is_complete); };
     print("ready\n");
     if (option_switch("irq")) {
         const madt::IsaInterrupt wiring = madt::isa_interrupt(serial_irq);
@@ -80,7 +78,8 @@ void run_serial_echo() {
     print("echo: ", Text{receiver.line, receiver.size}, "\n");
 }
 
-// A sign of life every 100 ms, for tests that stop, continue, reset or end the machine from outside.
+// A sign of life every 100 ms, for tests that stop, continue, reset or end the machine from
+// outside.
 void run_spin() {
     const uint64_t ticks = option_number("ticks", 0);
     const bool is_busy = option_switch("busy");

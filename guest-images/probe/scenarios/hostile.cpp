@@ -1,5 +1,5 @@
-// Descriptors that no driver writes. The device may fail the request or ask for a reset; the machine lives, and
-// after a reset the device works.
+// Descriptors that no driver writes. The device may fail the request or ask for a reset; the
+// machine lives, and after a reset the device works.
 #include "guest-images/probe/block.hpp"
 #include "guest-images/probe/boot_record.hpp"
 #include "guest-images/probe/command_line.hpp"
@@ -22,7 +22,8 @@ constexpr uint32_t buffer_size = 4096;
 constexpr uint64_t outside_ram = 1ULL << 40;
 constexpr uint64_t pci_hole = 0xdff00000;
 
-// A good read request in descriptors 0, 1 and 2 for each case to spoil, and a table for indirect ones.
+// A good read request in descriptors 0, 1 and 2 for each case to spoil, and a table for indirect
+// ones.
 struct Chain {
     Queue& queue;
     Descriptor& header;
@@ -36,7 +37,9 @@ struct Chain {
     }
 };
 
-void publish(const Chain& chain) { chain.queue.ring.publish(0); }
+void publish(const Chain& chain) {
+    chain.queue.ring.publish(0);
+}
 
 uint64_t last_page_of_ram() {
     uint64_t end = 0;
@@ -48,32 +51,92 @@ uint64_t last_page_of_ram() {
 
 struct Case {
     Text name;
-    void (*run)(const Chain& chain);  // spoils and publishes
+    void (*run)(const Chain& chain) = nullptr;  // spoils and publishes
 };
 
 constexpr uint16_t next_and_written = descriptor::next | descriptor::device_writes;
 
 constexpr Case cases[] = {
-    {"loop", [](const Chain& c) { c.payload.next = 0; publish(c); }},
-    {"loop onto itself", [](const Chain& c) { c.header.next = 0; publish(c); }},
-    {"next out of range", [](const Chain& c) { c.payload.next = queue_size; publish(c); }},
-    {"next far out of range", [](const Chain& c) { c.header.next = 0xffff; publish(c); }},
-    {"payload outside RAM", [](const Chain& c) { c.payload.address = outside_ram; publish(c); }},
-    {"header outside RAM", [](const Chain& c) { c.header.address = outside_ram; publish(c); }},
-    {"status outside RAM", [](const Chain& c) { c.status.address = outside_ram; publish(c); }},
-    {"payload in the PCI hole", [](const Chain& c) { c.payload.address = pci_hole; publish(c); }},
+    {"loop",
+     [](const Chain& c) {
+         c.payload.next = 0;
+         publish(c);
+     }},
+    {"loop onto itself",
+     [](const Chain& c) {
+         c.header.next = 0;
+         publish(c);
+     }},
+    {"next out of range",
+     [](const Chain& c) {
+         c.payload.next = queue_size;
+         publish(c);
+     }},
+    {"next far out of range",
+     [](const Chain& c) {
+         c.header.next = 0xffff;
+         publish(c);
+     }},
+    {"payload outside RAM",
+     [](const Chain& c) {
+         c.payload.address = outside_ram;
+         publish(c);
+     }},
+    {"header outside RAM",
+     [](const Chain& c) {
+         c.header.address = outside_ram;
+         publish(c);
+     }},
+    {"status outside RAM",
+     [](const Chain& c) {
+         c.status.address = outside_ram;
+         publish(c);
+     }},
+    {"payload in the PCI hole",
+     [](const Chain& c) {
+         c.payload.address = pci_hole;
+         publish(c);
+     }},
     {"payload runs past the end of RAM",
      [](const Chain& c) {
          c.payload.address = last_page_of_ram() + 4095;
          publish(c);
      }},
-    {"address wraps", [](const Chain& c) { c.payload.address = ~0ULL - 255; publish(c); }},
-    {"header wraps", [](const Chain& c) { c.header.address = ~0ULL - 7; publish(c); }},
-    {"length 0", [](const Chain& c) { c.payload.length = 0; publish(c); }},
-    {"header length 0", [](const Chain& c) { c.header.length = 0; publish(c); }},
-    {"status length 0", [](const Chain& c) { c.status.length = 0; publish(c); }},
-    {"length 4 GiB", [](const Chain& c) { c.payload.length = 0xffffffff; publish(c); }},
-    {"header too short", [](const Chain& c) { c.header.length = 8; publish(c); }},
+    {"address wraps",
+     [](const Chain& c) {
+         c.payload.address = ~0ULL - 255;
+         publish(c);
+     }},
+    {"header wraps",
+     [](const Chain& c) {
+         c.header.address = ~0ULL - 7;
+         publish(c);
+     }},
+    {"length 0",
+     [](const Chain& c) {
+         c.payload.length = 0;
+         publish(c);
+     }},
+    {"header length 0",
+     [](const Chain& c) {
+         c.header.length = 0;
+         publish(c);
+     }},
+    {"status length 0",
+     [](const Chain& c) {
+         c.status.length = 0;
+         publish(c);
+     }},
+    {"length 4 GiB",
+     [](const Chain& c) {
+         c.payload.length = 0xffffffff;
+         publish(c);
+     }},
+    {"header too short",
+     [](const Chain& c) {
+         c.header.length = 8;
+         publish(c);
+     }},
     {"head out of range", [](const Chain& c) { c.queue.ring.publish(queue_size); }},
     {"head far out of range", [](const Chain& c) { c.queue.ring.publish(0xffff); }},
     {"written before read",
@@ -82,13 +145,21 @@ constexpr Case cases[] = {
          c.payload.flags = descriptor::next;
          publish(c);
      }},
-    {"no status byte", [](const Chain& c) { c.payload.flags = 0; publish(c); }},
+    {"no status byte",
+     [](const Chain& c) {
+         c.payload.flags = 0;
+         publish(c);
+     }},
     {"no header",
      [](const Chain& c) {
          c.header.flags = next_and_written;
          publish(c);
      }},
-    {"header alone", [](const Chain& c) { c.header.flags = 0; publish(c); }},
+    {"header alone",
+     [](const Chain& c) {
+         c.header.flags = 0;
+         publish(c);
+     }},
     {"available index jumps",
      [](const Chain& c) {
          c.queue.ring.publish(0);
@@ -110,9 +181,21 @@ constexpr Case indirect_cases[] = {
          c.table[1] = {address_of(c.table + 8), whole_table, descriptor::indirect, 0};
          publish(c);
      }},
-    {"table length no multiple of 16", [](const Chain& c) { c.make_indirect(40); publish(c); }},
-    {"table length 0", [](const Chain& c) { c.make_indirect(0); publish(c); }},
-    {"table of 4 GiB", [](const Chain& c) { c.make_indirect(0xfffffff0); publish(c); }},
+    {"table length no multiple of 16",
+     [](const Chain& c) {
+         c.make_indirect(40);
+         publish(c);
+     }},
+    {"table length 0",
+     [](const Chain& c) {
+         c.make_indirect(0);
+         publish(c);
+     }},
+    {"table of 4 GiB",
+     [](const Chain& c) {
+         c.make_indirect(0xfffffff0);
+         publish(c);
+     }},
     {"table outside RAM",
      [](const Chain& c) {
          c.make_indirect(whole_table);
@@ -171,7 +254,8 @@ void run_case(Device& device, const Case& hostile, uint64_t features) {
     if (needs_reset()) {
         print(hostile.name, ": needs reset\n");
     } else {
-        print(hostile.name, ": completed, status ", static_cast<unsigned>(queue.slot(0).status), "\n");
+        print(hostile.name, ": completed, status ", static_cast<unsigned>(queue.slot(0).status),
+              "\n");
     }
     device.start({});
     pattern::write_and_verify(device.queue(), 0, 4096, static_cast<uint32_t>(hostile.name.size()));

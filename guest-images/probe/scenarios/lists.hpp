@@ -22,10 +22,10 @@ extern const ScenarioList ring_scenarios;
 extern const ScenarioList transport_scenarios;
 
 inline constexpr const ScenarioList* scenario_lists[] = {
-    &machine_scenarios,   &processor_scenarios,   &console_scenarios, &power_scenarios,
-    &pci_config_scenarios, &bar_scenarios,         &transport_scenarios, &queue_setup_scenarios,
-    &block_scenarios,     &ring_scenarios,        &msix_scenarios,    &intx_scenarios,
-    &reset_scenarios,     &load_scenarios,        &hostile_scenarios,
+    &machine_scenarios,    &processor_scenarios, &console_scenarios,   &power_scenarios,
+    &pci_config_scenarios, &bar_scenarios,       &transport_scenarios, &queue_setup_scenarios,
+    &block_scenarios,      &ring_scenarios,      &msix_scenarios,      &intx_scenarios,
+    &reset_scenarios,      &load_scenarios,      &hostile_scenarios,
 };
 
 }  // namespace probe

@@ -45,6 +45,7 @@ void run_io_rate() {
     Device device{virtio::choose_function()};
     device.start({.completion = chosen_completion()});
     const uint64_t count = option_number("count", 1000);
+    CHECK(count > 0);
     const uint64_t places = device.capacity() / 8;
     void* buffer = allocate(4096);
     CHECK_EQUAL(device.queue().read(0, buffer, 4096), Status::ok);
@@ -54,7 +55,8 @@ void run_io_rate() {
         CHECK_EQUAL(device.queue().read(i % places * 8, buffer, 4096), Status::ok);
     }
     const uint64_t microseconds = watch.elapsed().count;
-    print("io-rate reads=", count, " us=", microseconds, " us-per-read=", microseconds / count, "\n");
+    print("io-rate reads=", count, " us=", microseconds, " us-per-read=", microseconds / count,
+          "\n");
 }
 
 struct Job {
@@ -93,8 +95,12 @@ void run_smp_io() {
         device.msix().mask(index);
         device.msix().route(index, smp::apic_id(i), device.vector(index));
         device.msix().unmask(index);
-        list[i] = {&device.queue(index), i * 64, option_number("rounds", 12),
-                   static_cast<uint32_t>(i * 1000), allocate(16384), allocate(16384)};
+        list[i] = {&device.queue(index),
+                   i * 64,
+                   option_number("rounds", 12),
+                   static_cast<uint32_t>(i * 1000),
+                   allocate(16384),
+                   allocate(16384)};
     }
     for (size_t i = 1; i < jobs; ++i) smp::run(i, run_job, &list[i]);
     run_job(&list[0]);
@@ -102,7 +108,8 @@ void run_smp_io() {
     // Each area holds what its CPU wrote last, and nobody else's.
     for (size_t i = 0; i < jobs; ++i) {
         const auto last = static_cast<uint32_t>(list[i].rounds - 1);
-        CHECK_EQUAL(device.queue().read(list[i].sector, list[i].read, 4096U << last % 3), Status::ok);
+        CHECK_EQUAL(device.queue().read(list[i].sector, list[i].read, 4096U << last % 3),
+                    Status::ok);
         pattern::check(list[i].read, list[i].sector, 4096U << last % 3, list[i].seed + last);
     }
     print(jobs, " CPUs with a queue each\n");

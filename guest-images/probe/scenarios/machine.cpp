@@ -1,10 +1,11 @@
-// What the machine says about itself: ACPI tables, memory map, clock, and the places where nothing is.
+// What the machine says about itself: ACPI tables, memory map, clock, and the places where nothing
+// is.
 #include <initializer_list>
 
 #include "guest-images/probe/acpi.hpp"
 #include "guest-images/probe/boot_record.hpp"
-#include "guest-images/probe/cmos.hpp"
 #include "guest-images/probe/clock.hpp"
+#include "guest-images/probe/cmos.hpp"
 #include "guest-images/probe/command_line.hpp"
 #include "guest-images/probe/cpu.hpp"
 #include "guest-images/probe/madt.hpp"
@@ -32,7 +33,7 @@ void check_rsdp(const acpi::Rsdp* rsdp) {
     CHECK_EQUAL(rsdp->revision, 2);
     CHECK_EQUAL(rsdp->length, 36U);
     CHECK_EQUAL(acpi::byte_sum(rsdp, rsdp->length), 0);
-    check_table(reinterpret_cast<const acpi::Header*>(rsdp->xsdt), "XSDT", 36);
+    check_table(at_address<const acpi::Header>(rsdp->xsdt), "XSDT", 36);
 }
 
 void check_fadt(const acpi::Fadt& fadt) {
@@ -74,7 +75,8 @@ void check_order(const MemoryMap& map) {
     for (const MemoryRange& a : map) {
         CHECK(a.size != 0 && a.end() > a.start, hex(a.start), hex(a.size));
         for (const MemoryRange& b : map) {
-            CHECK(&a == &b || a.end() <= b.start || b.end() <= a.start, "overlap at ", hex(a.start));
+            CHECK(&a == &b || a.end() <= b.start || b.end() <= a.start, "overlap at ",
+                  hex(a.start));
         }
     }
 }
@@ -122,7 +124,8 @@ void run_rtc() {
     const uint64_t epoch = cmos::to_epoch(first);
     const uint64_t host_epoch = option_number("epoch", epoch);
     const uint64_t difference = epoch > host_epoch ? epoch - host_epoch : host_epoch - epoch;
-    CHECK(difference <= option_number("tolerance", 10), "epoch ", epoch, ", the host's ", host_epoch);
+    CHECK(difference <= option_number("tolerance", 10), "epoch ", epoch, ", the host's ",
+          host_epoch);
     const Stopwatch watch;
     const Deadline deadline{5_s};
     while (cmos::to_epoch(cmos::read_time()) < epoch + 2) {

@@ -36,7 +36,7 @@ void run_msix() {
     constexpr uint32_t rounds = 5;
     for (uint32_t round = 1; round <= rounds; ++round) {
         for (uint16_t i = 0; i < queues; ++i) {
-            CHECK_EQUAL(device.queue(i).read(8 * i, buffer, 4096), Status::ok);
+            CHECK_EQUAL(device.queue(i).read(8ULL * i, buffer, 4096), Status::ok);
             expect_count(device.vector(i), round);
             CHECK_EQUAL(interrupts::last_cpu(device.vector(i)), lapic::id());
         }
@@ -47,7 +47,8 @@ void run_msix() {
     }
 }
 
-// Completes three reads behind a mask: no interrupt, one pending bit, and after `unmask` one interrupt.
+// Completes three reads behind a mask: no interrupt, one pending bit, and after `unmask` one
+// interrupt.
 template <typename Mask, typename Unmask>
 void check_masking(Device& device, Mask mask, Unmask unmask) {
     block::Queue& queue = device.queue();

@@ -12,7 +12,8 @@ uint64_t word_of(uint64_t sector, uint32_t seed) {
     return (sector + 1) * 0x9e3779b97f4a7c15 ^ seed * 0xff51afd7ed558ccdULL;
 }
 
-// How many words from the start on equal `word`: one instruction, where a loop would take the emulator long.
+// How many words from the start on equal `word`: one instruction, where a loop would take the
+// emulator long.
 uint64_t count_equal(const void* start, uint64_t words, uint64_t word) {
     uint64_t left = words;
     bool is_equal = true;

@@ -1,5 +1,5 @@
-// Recognisable sector contents: every 8-byte word of a sector holds a value made of the sector's number and a
-// seed, so that a misplaced, stale or torn sector shows.
+// Recognisable sector contents: every 8-byte word of a sector holds a value made of the sector's
+// number and a seed, so that a misplaced, stale or torn sector shows.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,7 @@
 // Configuration space: identity, capabilities, both access mechanisms.
-#include "guest-images/probe/pci.hpp"
-
 #include "guest-images/probe/command_line.hpp"
 #include "guest-images/probe/msix.hpp"
+#include "guest-images/probe/pci.hpp"
 #include "guest-images/probe/report.hpp"
 #include "guest-images/probe/scenarios/lists.hpp"
 #include "guest-images/probe/virtio_pci.hpp"
@@ -75,7 +74,7 @@ void check_capabilities(const Function& function) {
 void check_class(const Function& function, uint64_t device_id) {
     constexpr uint8_t storage = 0x01;
     constexpr uint8_t network = 0x02;
-    const uint32_t class_code = function.read<uint32_t>(header::revision) >> 8;
+    const auto class_code = function.read<uint32_t>(header::revision) >> 8;
     const auto base_class = static_cast<uint8_t>(class_code >> 16);
     if (device_id == 1) CHECK_EQUAL(base_class, network);
     if (device_id == 2 || device_id == 8) CHECK_EQUAL(base_class, storage);
@@ -118,9 +117,9 @@ void check_widths(const Function& function, uint16_t offset) {
 }
 
 void check_read_only(const Function& function) {
-    constexpr uint16_t read_only[] = {header::vendor_id, header::device_id, header::revision,
-                                      header::header_type, header::subsystem_vendor_id,
-                                      header::subsystem_id, header::capabilities};
+    constexpr uint16_t read_only[] = {
+        header::vendor_id,           header::device_id,    header::revision,    header::header_type,
+        header::subsystem_vendor_id, header::subsystem_id, header::capabilities};
     for (const uint16_t offset : read_only) {
         const auto before = function.read<uint8_t>(offset);
         const auto other = static_cast<uint8_t>(~before);
@@ -147,7 +146,8 @@ void check_absent_function() {
     CHECK_EQUAL(pci::ecam::read<uint32_t>(absent, 0), 0xffffffff);
     pci::ports::write<uint32_t>(absent, header::command, 0xffffffff);
     pci::ecam::write<uint32_t>(absent, header::command, 0xffffffff);
-    // Past the 256 bytes of a conventional function: nothing, or an empty list of extended capabilities.
+    // Past the 256 bytes of a conventional function: nothing, or an empty list of extended
+    // capabilities.
     const auto extended = pci::ecam::read<uint32_t>({0, 0}, 0x100);
     CHECK(extended == 0 || extended == 0xffffffff, hex(extended));
 }
@@ -166,7 +166,8 @@ void run_pci_access() {
     uint32_t count = 0;
     pci::visit_functions([&](const Function& function) {
         ++count;
-        for (uint16_t offset = 0; offset < header::end; offset = static_cast<uint16_t>(offset + 4)) {
+        for (uint16_t offset = 0; offset < header::end;
+             offset = static_cast<uint16_t>(offset + 4)) {
             compare_mechanisms<uint32_t>(function.address(), offset);
             check_widths(function, offset);
         }

@@ -1,5 +1,5 @@
-// Ways to leave: power-off, reset, triple fault, debug-exit. What counts here is how the VMM ends or restarts;
-// a scenario that comes to its own end has failed.
+// Ways to leave: power-off, reset, triple fault, debug-exit. What counts here is how the VMM ends
+// or restarts; a scenario that comes to its own end has failed.
 #include "guest-images/probe/acpi.hpp"
 #include "guest-images/probe/clock.hpp"
 #include "guest-images/probe/cmos.hpp"
@@ -77,7 +77,9 @@ void run_triple_fault() {
     FAIL("still here after a triple fault");
 }
 
-void run_debug_exit() { exit(static_cast<uint32_t>(option_number("value", 0x10))); }
+void run_debug_exit() {
+    exit(static_cast<uint32_t>(option_number("value", 0x10)));
+}
 
 constexpr Scenario scenarios[] = {
     {"power-off", run_power_off},

@@ -160,7 +160,7 @@ void check_two_descriptor_requests(block::Queue& queue, uint32_t seed) {
     auto* buffer = static_cast<uint8_t*>(allocate(header_size + block::sector_size + 8));
     uint8_t* sector = buffer + header_size;
     block::RequestSlot& slot = queue.slot(queue.ring.next_head());
-    const auto run = [&](const virtio::Segment (&segments)[2]) {
+    const auto run = [&](const virtio::Segment(&segments)[2]) {
         queue.ring.publish(queue.ring.add_chain(segments, 2));
         queue.kick();
         queue.wait();

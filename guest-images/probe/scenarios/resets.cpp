@@ -13,11 +13,11 @@ using block::Device;
 using block::RequestType;
 using virtio::Segment;
 
-constexpr uint32_t request_bytes = 4096;
+constexpr uint64_t request_bytes = 4096;
 constexpr uint64_t tag = 0xdeadbeefcafef00d;
 
-// Fills the queue with reads and resets at once. Whatever the device was doing, once the status reads 0 it
-// must not touch the buffers or the ring any more.
+// Fills the queue with reads and resets at once. Whatever the device was doing, once the status
+// reads 0 it must not touch the buffers or the ring any more.
 void reset_with_reads_in_flight(Device& device, uint8_t* buffers) {
     block::Queue& queue = device.queue();
     uint32_t requests = 0;
@@ -29,9 +29,9 @@ void reset_with_reads_in_flight(Device& device, uint8_t* buffers) {
     queue.kick_always();
     device.transport.reset();
     const uint16_t used_index = queue.ring.used_index();
-    pattern::fill_with(buffers, uint64_t{requests} * request_bytes, tag);
+    pattern::fill_with(buffers, requests * request_bytes, tag);
     settle(2_ms);
-    CHECK(pattern::is_filled_with(buffers, uint64_t{requests} * request_bytes, tag),
+    CHECK(pattern::is_filled_with(buffers, requests * request_bytes, tag),
           "a buffer changed after the reset");
     CHECK_EQUAL(queue.ring.used_index(), used_index);
 }

@@ -1,4 +1,5 @@
-// What the split ring can do beside single requests: indirect tables, suppression both ways, several queues.
+// What the split ring can do beside single requests: indirect tables, suppression both ways,
+// several queues.
 #include <initializer_list>
 
 #include "guest-images/probe/block.hpp"
@@ -74,7 +75,8 @@ void check_used_event(Device& device, void* buffer) {
     CHECK_EQUAL(interrupts::count(vector), before + 1);
 }
 
-// The device says when it wants to be notified. It is believed to the letter, and everything completes.
+// The device says when it wants to be notified. It is believed to the letter, and everything
+// completes.
 void check_available_event(Device& device, void* buffer) {
     block::Queue& queue = device.queue();
     constexpr uint32_t batch = 16;
@@ -106,7 +108,8 @@ void run_event_idx() {
     device.start({.wanted_features = virtio::feature::event_idx, .completion = Completion::msix});
     CHECK(device.has(virtio::feature::event_idx), "EVENT_IDX is not offered");
     void* buffer = allocate(4096);
-    // Before the first completion a device knows no old index to compare with, and may interrupt in any case.
+    // Before the first completion a device knows no old index to compare with, and may interrupt in
+    // any case.
     CHECK_EQUAL(device.queue().read(0, buffer, 4096), Status::ok);
     expect_count(device.vector(), 1);
     for (int i = 0; i < 3; ++i) check_used_event(device, buffer);
@@ -115,7 +118,8 @@ void run_event_idx() {
 
 void run_multi_queue() {
     Device device{virtio::choose_function()};
-    CHECK((device.transport.device_features() & block::feature::multi_queue) != 0, "MQ not offered");
+    CHECK((device.transport.device_features() & block::feature::multi_queue) != 0,
+          "MQ not offered");
     const auto offered = device.transport.read_config<uint16_t>(block::config::num_queues);
     const auto queues = static_cast<uint16_t>(option_number("queues", offered));
     CHECK_EQUAL(queues, offered);

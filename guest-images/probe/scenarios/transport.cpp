@@ -1,4 +1,5 @@
-// The common and device configuration structures (virtio 1.2, 4.1.4.3 and 4.1.4.6), for any device id.
+// The common and device configuration structures (virtio 1.2, 4.1.4.3 and 4.1.4.6), for any device
+// id.
 #include <initializer_list>
 
 #include "guest-images/probe/command_line.hpp"
@@ -115,8 +116,11 @@ void compare_with_bytes(const Transport& transport, uint32_t size) {
     }
 }
 
-// Block's structure has 56 bytes before write_zeroes_may_unmap; of other types 8 bytes are looked at.
-uint32_t config_size_of(uint16_t device_id) { return device_id == 2 ? 56 : 8; }
+// Block's structure has 56 bytes before write_zeroes_may_unmap; of other types 8 bytes are looked
+// at.
+uint32_t config_size_of(uint16_t device_id) {
+    return device_id == 2 ? 56 : 8;
+}
 
 void run_config_access() {
     const Transport transport{virtio::choose_function()};
@@ -133,8 +137,8 @@ void run_config_access() {
     const virtio::Location location =
         virtio::find_structure(transport.function(), virtio::Structure::device);
     const uint32_t last = location.length - 8;
-    print("length ", location.length, ", last 8 bytes ",
-          hex(transport.read_config<uint64_t>(last)), "\n");
+    print("length ", location.length, ", last 8 bytes ", hex(transport.read_config<uint64_t>(last)),
+          "\n");
     // Past what the device has: all ones or zeroes, and writes are ignored.
     transport.write_config<uint64_t>(last, 0x5a5a5a5a5a5a5a5a);
     const auto past_end = transport.read_config<uint64_t>(last);

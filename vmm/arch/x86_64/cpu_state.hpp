@@ -2,7 +2,7 @@
 /// it is what a machine reset goes back to.
 #pragma once
 
-#include <linux/kvm.h>
+#include "vmm/kvm/uapi.hpp"
 
 #include <cstdint>
 #include <span>

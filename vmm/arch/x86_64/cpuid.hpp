@@ -3,7 +3,7 @@
 /// APM 3, 8000_0008H and 8000_001EH).
 #pragma once
 
-#include <linux/kvm.h>
+#include "vmm/kvm/uapi.hpp"
 
 #include <span>
 #include <vector>

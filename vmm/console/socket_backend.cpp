@@ -1,0 +1,119 @@
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "vmm/console/backends.hpp"
+#include "vmm/console/stream_backend.hpp"
+#include "vmm/console/unix_listener.hpp"
+
+namespace viaduct::console {
+namespace {
+
+constexpr std::string_view occupied = "viaduct: another client has this serial port\r\n";
+
+bool hung_up(int fd) {
+    pollfd asked{fd, 0, 0};
+    return ::poll(&asked, 1, 0) > 0 && (asked.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+class SocketBackend final : public StreamBackend {
+public:
+    SocketBackend(boost::asio::io_context& io, const std::string& path)
+        : StreamBackend(io, path, Output::Reader::comes_and_goes),
+          listener_(path),
+          listening_(io),
+          client_(io) {
+        listening_.assign(listener_.fd());
+        wait_for_client();
+    }
+    SocketBackend(const SocketBackend&) = delete;
+    SocketBackend& operator=(const SocketBackend&) = delete;
+    ~SocketBackend() override {
+        finish();
+        listening_.release();  // the listener's
+    }
+
+private:
+    void wait_for_client() {
+        listening_.async_wait(Descriptor::wait_read,
+                              lifeline_.bind([this](const boost::system::error_code& error) {
+                                  if (error) return;
+                                  accept_client();
+                                  wait_for_client();
+                              }));
+    }
+
+    void accept_client() {
+        const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) return;
+        if (client_.is_open() && gone_) {
+            log::warning("serial {}: input of a client that left is lost: the guest does not read it",
+                         listener_.path());
+            leave();
+        }
+        if (client_.is_open()) {
+            (void)::send(fd, occupied.data(), occupied.size(), MSG_NOSIGNAL);
+            ::close(fd);
+            return;
+        }
+        client_.assign(fd);
+        ++client_number_;
+        ended_ = false;
+        gone_ = false;
+        output_.connect(client_);
+        input_.connect(client_, [this](int error) { on_end(error); });
+        watch_hangup();
+    }
+
+    /// A client may close its sending side and still read: only a hang-up ends its connection.
+    void watch_hangup() {
+        client_.async_wait(
+            Descriptor::wait_error,
+            lifeline_.bind([this, number = client_number_](const boost::system::error_code& error) {
+                if (error || number != client_number_ || !client_.is_open()) return;
+                if (hung_up(client_.native_handle())) {
+                    on_hangup();
+                } else {
+                    watch_hangup();
+                }
+            }));
+    }
+
+    /// What the client sent before it left is still read.
+    void on_hangup() {
+        gone_ = true;
+        output_.disconnect();
+        if (ended_) leave();
+    }
+
+    void on_end(int error) {
+        ended_ = true;
+        if (error != 0 || gone_ || hung_up(client_.native_handle())) leave();
+    }
+
+    void leave() {
+        input_.disconnect();
+        output_.disconnect();
+        client_.close();
+    }
+
+    UnixListener listener_;
+    Descriptor listening_;
+    Descriptor client_;
+    unsigned client_number_ = 0;
+    bool ended_ = false;  // the client sends no more
+    bool gone_ = false;   // it reads no more
+};
+
+}  // namespace
+
+std::unique_ptr<SerialBackend> open_unix_socket(boost::asio::io_context& io,
+                                                const std::string& path) {
+    return std::make_unique<SocketBackend>(io, path);
+}
+
+}  // namespace viaduct::console

@@ -1,0 +1,36 @@
+#include "vmm/console/stream_backend.hpp"
+
+#include <chrono>
+
+namespace viaduct::console {
+namespace {
+
+/// How long the end of the machine waits for a reader that takes nothing.
+constexpr std::chrono::seconds patience(2);
+
+}  // namespace
+
+StreamBackend::StreamBackend(boost::asio::io_context& io, std::string name, Output::Reader reader)
+    : io_(io),
+      output_(io, std::move(name), reader,
+              [this] {
+                  if (serial_ != nullptr) serial_->transmit_ready();
+              }),
+      input_(io) {}
+
+void StreamBackend::attach(devices::Serial& serial) {
+    serial_ = &serial;
+    input_.attach(serial);
+}
+
+void StreamBackend::detach() noexcept {
+    serial_ = nullptr;
+    input_.detach();
+}
+
+void StreamBackend::finish() noexcept {
+    detach();
+    output_.drain(patience);
+}
+
+}  // namespace viaduct::console

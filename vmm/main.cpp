@@ -1,0 +1,110 @@
+/// `viaduct`: a machine from its command line, its console, its control sockets and the signals that
+/// end it, on one io_context.
+#include <malloc.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/json/object.hpp>
+#include <fmt/core.h>
+
+#include "vmm/config.hpp"
+#include "vmm/console/backend.hpp"
+#include "vmm/control/commands/commands.hpp"
+#include "vmm/control/qmp_server.hpp"
+#include "vmm/machine.hpp"
+
+namespace viaduct::vmm {
+namespace {
+
+/// Tells QMP clients what happens to the machine, and ends the program after it.
+class EventReporter final : public Machine::Observer {
+public:
+    EventReporter(boost::asio::io_context& io, control::QmpServer& server)
+        : io_(io), server_(server) {}
+
+    void on_stop() override { server_.emit("STOP"); }
+    void on_resume() override { server_.emit("RESUME"); }
+    void on_reset(Cause cause) override { server_.emit("RESET", describe(cause)); }
+    void on_device_broken(const std::string& id, const std::string& reason) override {
+        server_.emit("VDPA_DEVICE_BROKEN", {{"id", id}, {"reason", reason}});
+    }
+    void on_shutdown(Cause cause, int exit_status) override {
+        exit_status_ = exit_status;
+        server_.emit("SHUTDOWN", describe(cause));
+        server_.finish([this] { io_.stop(); });
+    }
+
+    [[nodiscard]] int exit_status() const noexcept { return exit_status_; }
+
+private:
+    static boost::json::object describe(Cause cause) {
+        return {{"guest", cause.guest}, {"reason", cause.reason}};
+    }
+
+    boost::asio::io_context& io_;
+    control::QmpServer& server_;
+    std::atomic<int> exit_status_ = 0;
+};
+
+/// The console's link to the machine's serial port, undone before the machine goes.
+class ConsoleLink {
+public:
+    ConsoleLink(console::SerialBackend& console, Machine& machine) : console_(console) {
+        console_.on_quit([&machine] { machine.shut_down(cause::host_ui, 0); });
+        console_.attach(machine.serial());
+    }
+    ConsoleLink(const ConsoleLink&) = delete;
+    ConsoleLink& operator=(const ConsoleLink&) = delete;
+    ~ConsoleLink() { console_.detach(); }
+
+private:
+    console::SerialBackend& console_;
+};
+
+void add_commands(control::CommandTable& commands, Machine& machine) {
+    control::add_machine_commands(commands, machine);
+    control::add_vdpa_commands(commands, machine);
+    control::add_statistics_commands(commands, machine);
+}
+
+int run(const Config& config) {
+    log::set_level(config.log_level);
+    boost::asio::io_context io(1);
+    control::CommandTable commands;
+    control::QmpServer server(io, commands);
+    EventReporter reporter(io, server);
+    const auto console = console::open_serial(config.serial, io);
+    Machine machine(config, *console, reporter);
+    add_commands(commands, machine);
+    for (const std::string& address : config.qmp) server.listen(address);
+    const ConsoleLink link(*console, machine);
+    boost::asio::signal_set signals(io, SIGTERM, SIGINT, SIGHUP);
+    signals.async_wait([&](const auto& error, int) {
+        if (!error) machine.shut_down(cause::host_signal, 0);
+    });
+    const auto work = boost::asio::make_work_guard(io);
+    machine.start();
+    io.run();
+    return reporter.exit_status();
+}
+
+}  // namespace
+}  // namespace viaduct::vmm
+
+int main(int argc, char** argv) {
+    // One heap for all threads: none allocates on the data path, and each heap costs memory.
+    ::mallopt(M_ARENA_MAX, 1);
+    ::signal(SIGPIPE, SIG_IGN);
+    try {
+        const auto config = viaduct::vmm::parse_command_line(argc, argv);
+        return config ? viaduct::vmm::run(*config) : 0;
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "viaduct: {}\n", failure.what());
+        return 1;
+    }
+}
