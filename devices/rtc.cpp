@@ -188,7 +188,11 @@ std::uint8_t Rtc::read_a() noexcept {
     return updating ? cell(cell_index::a) | update_in_progress : cell(cell_index::a);
 }
 
-std::uint8_t Rtc::read_c() noexcept { return std::exchange(state_.cells.at(cell_index::c), 0); }
+std::uint8_t Rtc::read_c() noexcept {
+    const std::uint8_t flags = std::exchange(state_.cells.at(cell_index::c), 0);
+    const bool requested = (flags & cell(cell_index::b) & control::interrupts) != 0;
+    return requested ? flags | interrupt_request : flags;
+}
 
 std::uint8_t Rtc::read_d() noexcept { return memory_valid; }
 
@@ -279,8 +283,8 @@ void Rtc::adopt_time() noexcept {
     state_.offset_seconds = (time - std::chrono::floor<seconds>(now_)).count();
 }
 
-/// From 1 second to a day; more than a day when the registers never match.
-seconds Rtc::until_alarm(sys_seconds from) const noexcept {
+/// From 1 second to a day; empty when the registers never match.
+std::optional<seconds> Rtc::until_alarm(sys_seconds from) const noexcept {
     constexpr seconds day = std::chrono::days(1);
     const auto wanted = [&](std::uint8_t index, unsigned value) {
         const std::uint8_t cell_value = cell(index);
@@ -303,7 +307,7 @@ seconds Rtc::until_alarm(sys_seconds from) const noexcept {
             return after;
         }
     }
-    return day + seconds(1);
+    return std::nullopt;
 }
 
 /// Register A's rate, 1 to 15: a period is 2^(rate - 1) ticks of the crystal. 0 for none.
@@ -328,14 +332,13 @@ void Rtc::catch_up() noexcept {
     const seconds passed = std::chrono::floor<seconds>(now_) - std::chrono::floor<seconds>(then);
     if (passed == seconds(0) || enabled(control::set)) return;
     flags |= control::update;
-    if (until_alarm(guest_time() - passed) <= passed) flags |= control::alarm;
+    const auto alarm = until_alarm(guest_time() - passed);
+    if (alarm && *alarm <= passed) flags |= control::alarm;
 }
 
 void Rtc::update_interrupt() noexcept {
-    std::uint8_t& flags = state_.cells.at(cell_index::c);
+    const std::uint8_t flags = cell(cell_index::c);
     const bool wanted = (flags & cell(cell_index::b) & control::interrupts) != 0;
-    flags = wanted ? flags | interrupt_request
-                   : flags & static_cast<std::uint8_t>(~interrupt_request);
     if (wanted != std::exchange(asserted_, wanted)) interrupt_.set(wanted);
     ask_to_be_woken();
 }
@@ -351,7 +354,9 @@ void Rtc::ask_to_be_woken() noexcept {
     if (!enabled(control::set)) {
         const auto second = std::chrono::floor<seconds>(now_);
         if ((awaited & control::update) != 0) consider(second + seconds(1));
-        if ((awaited & control::alarm) != 0) consider(second + until_alarm(guest_time()));
+        if ((awaited & control::alarm) != 0) {
+            if (const auto alarm = until_alarm(guest_time())) consider(second + *alarm);
+        }
     }
     if ((awaited & control::periodic) != 0 && period_shift() != 0) {
         consider(crystal_time((periods(now_) + 1) << (period_shift() - 1)));

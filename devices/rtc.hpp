@@ -88,7 +88,8 @@ private:
     [[nodiscard]] std::chrono::sys_seconds guest_time() const noexcept;
     void show_time() noexcept;
     void adopt_time() noexcept;
-    [[nodiscard]] std::chrono::seconds until_alarm(std::chrono::sys_seconds from) const noexcept;
+    [[nodiscard]] std::optional<std::chrono::seconds> until_alarm(
+        std::chrono::sys_seconds from) const noexcept;
     [[nodiscard]] unsigned period_shift() const noexcept;
     [[nodiscard]] std::uint64_t periods(Time time) const noexcept;
 

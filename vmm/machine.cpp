@@ -1,5 +1,7 @@
 #include "vmm/machine.hpp"
 
+#include <linux/pci_regs.h>
+
 #include <numeric>
 
 #include "base/error.hpp"
@@ -53,6 +55,7 @@ Machine::Machine(const Config& config, devices::Serial::Peer& serial_peer, Obser
     add_vcpus();
     load_guest(true);
     add_devices();
+    assign_interrupt_lines();
 }
 
 Machine::~Machine() {
@@ -125,6 +128,13 @@ void Machine::load_guest(bool fresh) {
                                                .memory_is_zero = fresh},
                                               layout_, memory_.address_space());
     x86::enter_kernel(*vcpus_.front(), kernel.cpu);
+}
+
+void Machine::assign_interrupt_lines() {
+    for (unsigned slot = 1; slot <= devices_.size(); ++slot) {
+        const auto gsi = static_cast<std::byte>(firmware::gsi_of(slot, 0));
+        platform_.pci().config_write(pci::Bdf::of_slot(slot), PCI_INTERRUPT_LINE, {&gsi, 1});
+    }
 }
 
 x86::PlatformEvents Machine::platform_events() {
@@ -232,6 +242,7 @@ void Machine::do_reset(Cause cause) {
             x86::restore_cpu_state(*vcpus_[i], power_on_cpus_[i]);
         }
         load_guest(false);
+        assign_interrupt_lines();
     } catch (const Error& failure) {
         log::error("the machine cannot start again: {}", failure.what());
         do_shut_down(cause::host_error, 1);

@@ -110,6 +110,8 @@ private:
     void add_devices();
     /// `fresh`: nothing was ever written to the guest's memory.
     void load_guest(bool fresh);
+    /// As a PC's firmware does for systems that do not read _PRT.
+    void assign_interrupt_lines();
     [[nodiscard]] datapath::GuestDevice::Open opener(const DeviceConfig& device) const;
 
     // On vCPU threads.

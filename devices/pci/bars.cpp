@@ -57,8 +57,8 @@ void Bars::put_on(Bar& bar, std::uint64_t address) noexcept {
     if (bar.refused == address) return;
     bar.refused = address;
     if (refusals_++ == 0) {
-        log::warning("{}: the guest put BAR {} at {:#x}, which is taken: the BAR is not mapped", name_,
-                     bar.index, address);
+        log::warning("{}: the guest put BAR {} at {:#x}, which is taken: the BAR is not mapped",
+                     name_, bar.index, address);
     }
 }
 

@@ -19,22 +19,23 @@ constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t dword = 4;
 constexpr std::uint64_t dwords_per_entry = Msix::entry_size / dword;
 
-constexpr std::uint64_t whole_pages(std::uint64_t size) { return (size + page - 1) / page * page; }
+constexpr std::uint64_t whole_pages(std::uint64_t size) {
+    return (size + page - 1) / page * page;
+}
 
 }  // namespace
 
 Msix::Msix(devices::MsiRouter& router, Bdf bdf, unsigned vectors)
-    : router_(router),
-      bdf_(bdf),
-      count_(std::clamp(vectors, 1U, max_vectors)),
-      vectors_(count_) {}
+    : router_(router), bdf_(bdf), count_(std::clamp(vectors, 1U, max_vectors)), vectors_(count_) {}
 
 Msix::~Msix() {
     const std::lock_guard lock(mutex_);
     for (Vector& vector : vectors_) go_quiet(vector);
 }
 
-std::uint64_t Msix::pba_offset() const noexcept { return whole_pages(count_ * entry_size); }
+std::uint64_t Msix::pba_offset() const noexcept {
+    return whole_pages(count_ * entry_size);
+}
 
 std::uint64_t Msix::size() const noexcept {
     return pba_offset() + whole_pages((count_ + 63) / 64 * 8);
@@ -45,9 +46,8 @@ std::uint16_t Msix::add_capability(ConfigSpace& config, unsigned bar, std::uint3
         std::uint16_t control;
         std::uint32_t table;
         std::uint32_t pba;
-    } __attribute__((packed)) const body{
-        static_cast<std::uint16_t>(count_ - 1), offset | bar,
-        static_cast<std::uint32_t>(offset + pba_offset()) | bar};
+    } __attribute__((packed)) const body{static_cast<std::uint16_t>(count_ - 1), offset | bar,
+                                         static_cast<std::uint32_t>(offset + pba_offset()) | bar};
     constexpr std::uint16_t control_writable = PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL;
     return config.add_capability(PCI_CAP_ID_MSIX, std::as_bytes(std::span(&body, 1)),
                                  std::as_bytes(std::span(&control_writable, 1)));
@@ -164,11 +164,14 @@ std::uint32_t Msix::table_dword(std::uint64_t index) const noexcept {
     if (index >= count_ * dwords_per_entry) return 0;
     const State::Entry& entry = vectors_[index / dwords_per_entry].entry;
     switch (index % dwords_per_entry * dword) {
-        case PCI_MSIX_ENTRY_LOWER_ADDR: return static_cast<std::uint32_t>(entry.message.address);
+        case PCI_MSIX_ENTRY_LOWER_ADDR:
+            return static_cast<std::uint32_t>(entry.message.address);
         case PCI_MSIX_ENTRY_UPPER_ADDR:
             return static_cast<std::uint32_t>(entry.message.address >> 32);
-        case PCI_MSIX_ENTRY_DATA: return entry.message.data;
-        default: return entry.masked ? PCI_MSIX_ENTRY_CTRL_MASKBIT : 0;
+        case PCI_MSIX_ENTRY_DATA:
+            return entry.message.data;
+        default:
+            return entry.masked ? PCI_MSIX_ENTRY_CTRL_MASKBIT : 0;
     }
 }
 
@@ -184,12 +187,17 @@ void Msix::write_table_dword(std::uint64_t index, std::uint32_t value) noexcept 
     State::Entry& entry = vectors_[index / dwords_per_entry].entry;
     std::uint64_t& address = entry.message.address;
     switch (index % dwords_per_entry * dword) {
-        case PCI_MSIX_ENTRY_LOWER_ADDR: address = (address >> 32 << 32) | (value & ~3U); break;
+        case PCI_MSIX_ENTRY_LOWER_ADDR:
+            address = (address >> 32 << 32) | (value & ~3U);
+            break;
         case PCI_MSIX_ENTRY_UPPER_ADDR:
             address = (address & 0xffffffff) | std::uint64_t{value} << 32;
             break;
-        case PCI_MSIX_ENTRY_DATA: entry.message.data = value; break;
-        default: entry.masked = (value & PCI_MSIX_ENTRY_CTRL_MASKBIT) != 0;
+        case PCI_MSIX_ENTRY_DATA:
+            entry.message.data = value;
+            break;
+        default:
+            entry.masked = (value & PCI_MSIX_ENTRY_CTRL_MASKBIT) != 0;
     }
 }
 
@@ -197,8 +205,8 @@ void Msix::read(std::uint64_t offset, std::span<std::byte> bytes) noexcept {
     const std::lock_guard lock(mutex_);
     for (std::size_t i = 0; i < bytes.size(); ++i) {
         const std::uint64_t at = offset + i;
-        const std::uint32_t value = at < pba_offset() ? table_dword(at / dword)
-                                                      : pba_dword((at - pba_offset()) / dword);
+        const std::uint32_t value =
+            at < pba_offset() ? table_dword(at / dword) : pba_dword((at - pba_offset()) / dword);
         bytes[i] = static_cast<std::byte>(value >> (8 * (at % dword)));
     }
 }
@@ -237,9 +245,10 @@ Msix::State Msix::save() const {
 
 void Msix::load(const State& state) {
     if (state.version != State::current_version || state.entries.size() != count_) {
-        throw Error("MSI-X state of version {} with {} vectors cannot be loaded: version {} with {} "
-                    "is needed",
-                    state.version, state.entries.size(), State::current_version, count_);
+        throw Error(
+            "MSI-X state of version {} with {} vectors cannot be loaded: version {} with {} "
+            "is needed",
+            state.version, state.entries.size(), State::current_version, count_);
     }
     const std::lock_guard lock(mutex_);
     enabled_ = state.enabled;

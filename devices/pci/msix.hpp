@@ -1,11 +1,12 @@
 /// MSI-X (PCI 3.0, 6.8.2): vector table, pending bits, and which eventfds a vector's messages come
 /// from. As a BusDevice it is the table at offset 0 and the pending bit array at pba_offset().
 ///
-/// A source is attached to its vector's route (an irqfd: the VMM runs nothing per interrupt) exactly
-/// while MSI-X is enabled and neither the function nor the vector is masked. While it is detached
-/// nobody reads the eventfd, so the pending bit is: something was signalled through the VMM, or any
-/// source is readable. Unmasking takes all of that and sends the message once; only then are the
-/// sources attached, so an event in between is an interrupt of its own, sent by attach().
+/// A source is attached to its vector's route (an irqfd: the VMM runs nothing per interrupt)
+/// exactly while MSI-X is enabled and neither the function nor the vector is masked. While it is
+/// detached nobody reads the eventfd, so the pending bit is: something was signalled through the
+/// VMM, or any source is readable. Unmasking takes all of that and sends the message once; only
+/// then are the sources attached, so an event in between is an interrupt of its own, sent by
+/// attach().
 ///
 /// Routes are made when a vector is first unmasked: a guest that uses two of 65 pays for two.
 ///
@@ -28,7 +29,7 @@
 namespace viaduct::pci {
 
 class Msix final : public devices::BusDevice {
-public:
+ public:
     static constexpr unsigned max_vectors = 2048;
     static constexpr std::uint64_t entry_size = 16;
 
@@ -63,8 +64,8 @@ public:
     /// The enable and function mask bits of the capability's message control, after a write to it.
     void set_control(bool enabled, bool function_masked) noexcept;
 
-    /// `source` interrupts by `vector` from now on; one source has at most one vector. Ignored for a
-    /// vector that the table does not have. The source must live until unbind().
+    /// `source` interrupts by `vector` from now on; one source has at most one vector. Ignored for
+    /// a vector that the table does not have. The source must live until unbind().
     void bind(unsigned vector, const EventFd& source) noexcept;
     /// When it returns, signals on `source` stay in it.
     void unbind(unsigned vector, const EventFd& source) noexcept;
@@ -81,7 +82,7 @@ public:
     /// Throws Error when the state is of another version or of another number of vectors.
     void load(const State& state);
 
-private:
+ private:
     struct Source {
         const EventFd* event;
         bool attached = false;

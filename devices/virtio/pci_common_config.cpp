@@ -13,8 +13,8 @@ namespace viaduct::virtio {
 namespace {
 
 /// The bits of device_status that a driver may set.
-constexpr std::uint8_t driver_bits = status::acknowledge | status::driver | status::driver_ok |
-                                     status::features_ok | status::failed;
+constexpr std::uint8_t driver_bits =
+    status::acknowledge | status::driver | status::driver_ok | status::features_ok | status::failed;
 
 std::uint32_t little_endian(std::span<const std::byte> bytes) {
     std::uint32_t value = 0;
@@ -39,8 +39,8 @@ void PciCommonConfig::read(std::uint64_t offset, std::span<std::byte> bytes) noe
     const std::lock_guard lock(mutex_);
     for (const PciRegister& at : pci_registers()) {
         const std::uint64_t first = std::max<std::uint64_t>(offset, at.offset);
-        const std::uint64_t end = std::min<std::uint64_t>(offset + bytes.size(),
-                                                          std::uint64_t{at.offset} + at.width);
+        const std::uint64_t end =
+            std::min<std::uint64_t>(offset + bytes.size(), std::uint64_t{at.offset} + at.width);
         if (first >= end) continue;
         const std::uint32_t value = at.read(registers_);
         for (std::uint64_t byte = first; byte < end; ++byte) {
@@ -68,12 +68,19 @@ void PciCommonConfig::write(std::uint64_t offset, std::span<const std::byte> byt
 
 void PciCommonConfig::carry_out(PciEffect effect, std::uint32_t value) noexcept {
     switch (effect) {
-        case PciEffect::none: return;
-        case PciEffect::ignored: ++ignored_writes_; return;
-        case PciEffect::status: return write_status(static_cast<std::uint8_t>(value));
-        case PciEffect::queue_enable: return enable_queue();
-        case PciEffect::config_vector: return write_config_vector(static_cast<std::uint16_t>(value));
-        case PciEffect::queue_vector: return write_queue_vector(static_cast<std::uint16_t>(value));
+        case PciEffect::none:
+            return;
+        case PciEffect::ignored:
+            ++ignored_writes_;
+            return;
+        case PciEffect::status:
+            return write_status(static_cast<std::uint8_t>(value));
+        case PciEffect::queue_enable:
+            return enable_queue();
+        case PciEffect::config_vector:
+            return write_config_vector(static_cast<std::uint16_t>(value));
+        case PciEffect::queue_vector:
+            return write_queue_vector(static_cast<std::uint16_t>(value));
     }
 }
 
@@ -135,7 +142,8 @@ bool PciCommonConfig::accept_features() noexcept {
         features = registers_.driver_features;
         offered = !registers_.unknown_features && (features & ~registers_.offered_features) == 0;
     }
-    // This transport is modern only: a driver that does not accept VERSION_1 speaks another language.
+    // This transport is modern only: a driver that does not accept VERSION_1 speaks another
+    // language.
     return offered && (features & feature::version_1) != 0 && device_.accept_features(features);
 }
 

@@ -1,5 +1,6 @@
 /// The common configuration structure of a virtio-pci function (virtio 1.2, 4.1.4.3): its registers
-/// (pci_registers.hpp) on a bus, and the protocol between driver and device behind them (2.1, 3.1.1).
+/// (pci_registers.hpp) on a bus, and the protocol between driver and device behind them
+/// (2.1, 3.1.1).
 ///
 /// Reads take any offset and width; bytes that belong to no register read 0. A write reaches every
 /// register that it covers wholly; the rest of it is ignored. Writes that make no sense are ignored
@@ -8,8 +9,8 @@
 /// DRIVER_OK before FEATURES_OK is ignored. Enabling a queue whose addresses make no sense, or a
 /// device that cannot start, sets NEEDS_RESET and sends a configuration change notification.
 ///
-/// Locks. `device_mutex` (the transport's) makes writes and calls of the device one at a time, and is
-/// held while the device takes its time. `mutex_` guards the registers and is held for a few
+/// Locks. `device_mutex` (the transport's) makes writes and calls of the device one at a time, and
+/// is held while the device takes its time. `mutex_` guards the registers and is held for a few
 /// instructions only: reads, snapshot() and the event loop's config_changed() never wait for a busy
 /// device. Order: device_mutex, then the locks of PciInterrupts and PciNotify; mutex_ by itself.
 #pragma once
@@ -45,7 +46,7 @@ struct TransportSnapshot {
 };
 
 class PciCommonConfig final : public devices::BusDevice {
-public:
+ public:
     PciCommonConfig(Device& device, ParkingMutex& device_mutex, PciInterrupts& interrupts,
                     PciNotify& notify, unsigned queues, std::string name);
 
@@ -59,7 +60,7 @@ public:
 
     [[nodiscard]] TransportSnapshot snapshot() const;
 
-private:
+ private:
     // With device_mutex_ held.
     void carry_out(PciEffect effect, std::uint32_t value) noexcept;
     void write_status(std::uint8_t value) noexcept;

@@ -25,7 +25,9 @@ PciInterrupts::PciInterrupts(Device& device, pci::Msix& msix, devices::Interrupt
       queues_(queues, Queue{no_vector, false}),
       config_vector_(no_vector) {}
 
-PciInterrupts::~PciInterrupts() { reset(); }
+PciInterrupts::~PciInterrupts() {
+    reset();
+}
 
 std::uint16_t PciInterrupts::known_vector(std::uint16_t vector) const noexcept {
     return vector < msix_.vectors() ? vector : no_vector;

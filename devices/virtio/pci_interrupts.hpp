@@ -3,11 +3,13 @@
 ///
 /// A running queue's guest_call eventfd belongs to exactly one reader: its MSI-X vector (an irqfd;
 /// the VMM executes nothing) or, in INTx mode, the event loop. The switch between the two takes the
-/// old reader away before the new one comes, and what was signalled in between waits in the eventfd.
+/// old reader away before the new one comes, and what was signalled in between waits in the
+/// eventfd.
 ///
 /// Locks. EventLoop::watch and unwatch wait for the loop's thread, so nothing that a callback on
 /// that thread takes may be held across them. Hence two locks:
-///   mode_mutex_  which reader the queues have; held across watch and unwatch. vCPU threads (and the
+///   mode_mutex_  which reader the queues have; held across watch and unwatch. vCPU threads (and
+///   the
 ///                machine, while they stand still) only. It parks: whoever waits counts as paused.
 ///   mutex_       ISR, line and vector registers; what the loop's callbacks and the ISR register
 ///                take. Held for a few instructions and never across a wait.
@@ -28,7 +30,7 @@
 namespace viaduct::virtio {
 
 class PciInterrupts {
-public:
+ public:
     PciInterrupts(Device& device, pci::Msix& msix, devices::InterruptLine& line, EventLoop& loop,
                   unsigned queues);
     PciInterrupts(const PciInterrupts&) = delete;
@@ -59,7 +61,7 @@ public:
     /// The interrupt status bit of the PCI status register.
     [[nodiscard]] bool intx_pending() const noexcept;
 
-private:
+ private:
     struct Queue {
         std::uint16_t vector;  // written with both locks held
         bool running;          // guarded by mode_mutex_

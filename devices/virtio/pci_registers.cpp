@@ -191,7 +191,9 @@ std::vector<QueueSetup> PciRegisterFile::setups() const {
     return setups;
 }
 
-std::span<const PciRegister> pci_registers() noexcept { return registers; }
+std::span<const PciRegister> pci_registers() noexcept {
+    return registers;
+}
 
 bool makes_sense(const QueueSetup& queue, bool packed) noexcept {
     const std::uint64_t entries = queue.size;

@@ -1,6 +1,6 @@
-/// The registers of the common configuration structure (virtio 1.2, 4.1.4.3) as data: offset, width,
-/// what a read yields and what a write does to the register file. Writes that concern more than the
-/// register file say so by their effect, and the common configuration carries it out.
+/// The registers of the common configuration structure (virtio 1.2, 4.1.4.3) as data: offset,
+/// width, what a read yields and what a write does to the register file. Writes that concern more
+/// than the register file say so by their effect, and the common configuration carries it out.
 ///
 /// Defined results for what makes no sense: registers of a queue that does not exist read 0 and
 /// ignore writes; queue_size keeps its value when the new one is 0, not a power of two or over the

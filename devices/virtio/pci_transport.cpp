@@ -75,7 +75,9 @@ PciTransport::PciTransport(Device& device, const PciPlatform& platform,
     });
 }
 
-PciTransport::~PciTransport() { loop_.unwatch(device_.config_call().fd()); }
+PciTransport::~PciTransport() {
+    loop_.unwatch(device_.config_call().fd());
+}
 
 void PciTransport::add_bars() {
     register_bar_.add(PciLayout::common, PciLayout::page, common_);
@@ -106,7 +108,8 @@ void PciTransport::write_config(std::uint16_t offset, std::span<const std::byte>
         config_written();
         if (window_.touched(offset, bytes.size())) target = window_.target();
     }
-    if (devices::BusDevice* bar = window_target(target)) bar->write(target.offset, target.accessed());
+    if (devices::BusDevice* bar = window_target(target))
+        bar->write(target.offset, target.accessed());
 }
 
 void PciTransport::config_written() noexcept {

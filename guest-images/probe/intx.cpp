@@ -11,11 +11,24 @@
 
 namespace probe {
 
+namespace {
+
+// What the _PRT of viaduct's DSDT says: pins go round the eight inputs behind the ISA ones, device
+// by device.
+uint32_t usual_gsi(const pci::Function& function) {
+    const auto pin = function.read<uint8_t>(pci::header::interrupt_pin);
+    CHECK(pin >= 1 && pin <= 4, pin);
+    return 16 + (function.address().device + pin - 1U) % 8;
+}
+
+}  // namespace
+
 IntxLine::IntxLine(const virtio::Transport& transport)
     : transport_{transport}, vector_{interrupts::allocate(handle, this)} {
-    const auto line = transport.function().read<uint8_t>(pci::header::interrupt_line);
-    gsi_ = static_cast<uint32_t>(option_number("gsi", line));
-    CHECK(gsi_ != 0 && gsi_ < 0xff, "no GSI: Interrupt Line is ", line, " and there is no gsi=");
+    const pci::Function& function = transport.function();
+    const auto line = function.read<uint8_t>(pci::header::interrupt_line);
+    const bool is_line_set = line != 0 && line != 0xff;
+    gsi_ = static_cast<uint32_t>(option_number("gsi", is_line_set ? line : usual_gsi(function)));
 }
 
 void IntxLine::connect() {

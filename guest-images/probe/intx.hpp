@@ -9,8 +9,8 @@ namespace probe {
 
 class IntxLine {
  public:
-    // The GSI is `gsi=` or the Interrupt Line register; level-triggered, active-high unless the
-    // MADT says other.
+    // The GSI is `gsi=`, or the Interrupt Line register, or where that is not set what viaduct's
+    // DSDT says; level-triggered, active-high unless the MADT says other.
     explicit IntxLine(const virtio::Transport& transport);
 
     // Takes interrupts from now on, or lets them be.

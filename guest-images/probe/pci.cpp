@@ -36,6 +36,20 @@ uint32_t writable_bits(const Function& function, uint16_t offset, uint32_t flag_
     return mask;
 }
 
+// Behind whatever a VMM or firmware has placed in the window already.
+uint64_t end_of_assigned_bars() {
+    uint64_t end = default_window_start;
+    visit_functions([&end](const Function& function) {
+        for (unsigned index = 0; index < bar_count; ++index) {
+            const Bar bar = function.bar(index);
+            const bool is_inside = bar.address >= default_window_start && bar.address < window_end;
+            if (is_inside && bar.address + bar.size > end) end = bar.address + bar.size;
+            if (bar.is_64bit) ++index;
+        }
+    });
+    return end;
+}
+
 }  // namespace
 
 void ports::select(Address address, uint16_t offset) {
@@ -133,10 +147,9 @@ uint16_t Function::find_capability(uint8_t id, uint16_t after) const {
 }
 
 uint64_t allocate_window(uint64_t size) {
-    if (window_next == 0) window_next = option_number("window", default_window_start);
+    if (window_next == 0) window_next = option_number("window", end_of_assigned_bars());
     const uint64_t start = (window_next + size - 1) & ~(size - 1);
-    CHECK(start + size <= window_end || option_number("window", 0) != 0,
-          "window full: ", hex(size));
+    CHECK(start + size <= window_end || !option("window").empty(), "window full: ", hex(size));
     window_next = start + size;
     return start;
 }

@@ -17,7 +17,7 @@ namespace {
 using Messages = std::vector<devices::MsiMessage>;
 
 class MsixTest : public testing::Test {
-protected:
+ protected:
     static constexpr unsigned vectors = 3;
 
     static devices::MsiMessage message(unsigned vector) {
@@ -326,7 +326,8 @@ TEST_F(MsixTest, DescribesItselfInACapability) {
     EXPECT_EQ(field(PCI_MSIX_TABLE, 4), 0x2004U);
     EXPECT_EQ(field(PCI_MSIX_PBA, 4), 0x3004U);
     const std::uint16_t ones = 0xffff;
-    config.write(static_cast<std::uint16_t>(at + PCI_MSIX_FLAGS), std::as_bytes(std::span(&ones, 1)));
+    config.write(static_cast<std::uint16_t>(at + PCI_MSIX_FLAGS),
+                 std::as_bytes(std::span(&ones, 1)));
     EXPECT_EQ(field(PCI_MSIX_FLAGS, 2), 0xc000U | (vectors - 1));
 }
 

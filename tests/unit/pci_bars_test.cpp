@@ -1,26 +1,26 @@
-#include "devices/pci/bars.hpp"
-
 #include <linux/pci_regs.h>
 
+#include <array>
 #include <memory>
 #include <optional>
 
 #include <gtest/gtest.h>
 
 #include "base/log.hpp"
+#include "devices/pci/bars.hpp"
 
 namespace viaduct::pci {
 namespace {
 
 class Constant final : public devices::BusDevice {
-public:
+ public:
     explicit Constant(std::uint8_t value) : value_(value) {}
     void read(std::uint64_t /*offset*/, std::span<std::byte> bytes) noexcept override {
         for (std::byte& byte : bytes) byte = std::byte{value_};
     }
     void write(std::uint64_t /*offset*/, std::span<const std::byte> /*bytes*/) noexcept override {}
 
-private:
+ private:
     std::uint8_t value_;
 };
 
@@ -54,7 +54,7 @@ unsigned peek(const devices::Bus& bus, std::uint64_t address) {
 }
 
 class PciBars : public testing::Test {
-protected:
+ protected:
     PciBars() { log::set_level(log::Level::off); }
     ~PciBars() override { log::set_level(log::Level::warning); }
 
@@ -98,7 +98,9 @@ TEST_F(PciBars, LeaveNothingBehindWhenSizedWhileDecoding) {
     card.put(PCI_BASE_ADDRESS_0, 0xe0000000);
     card.put(PCI_BASE_ADDRESS_2, 0xf0000000);
     card.enable(true);
-    for (const std::uint16_t bar : {PCI_BASE_ADDRESS_0, PCI_BASE_ADDRESS_2, PCI_BASE_ADDRESS_3}) {
+    constexpr std::array<std::uint16_t, 3> bars{PCI_BASE_ADDRESS_0, PCI_BASE_ADDRESS_2,
+                                                PCI_BASE_ADDRESS_3};
+    for (const std::uint16_t bar : bars) {
         const std::uint32_t before = card.config.value(bar, 4);
         card.put(bar, 0xffffffff);
         card.put(bar, before);

@@ -1,5 +1,3 @@
-#include "devices/pci/config_space.hpp"
-
 #include <linux/pci_regs.h>
 
 #include <array>
@@ -7,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "devices/pci/config_space.hpp"
 
 namespace viaduct::pci {
 namespace {
@@ -27,7 +26,8 @@ std::uint64_t get(const ConfigSpace& config, unsigned offset, std::size_t width)
 }
 
 void put(ConfigSpace& config, unsigned offset, std::size_t width, std::uint64_t value) {
-    config.write(static_cast<std::uint16_t>(offset), std::as_bytes(std::span(&value, 1)).first(width));
+    config.write(static_cast<std::uint16_t>(offset),
+                 std::as_bytes(std::span(&value, 1)).first(width));
 }
 
 TEST(PciConfigSpace, ShowsItsIdentityInEveryWidth) {
@@ -46,8 +46,8 @@ TEST(PciConfigSpace, KeepsOnlyWritableBits) {
     put(config, 0, 4, 0);
     EXPECT_EQ(get(config, 0, 4), 0x10421af4U);
     put(config, PCI_COMMAND, 4, 0xffffffff);
-    EXPECT_EQ(get(config, PCI_COMMAND, 4), PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
-                                               PCI_COMMAND_INTX_DISABLE);
+    EXPECT_EQ(get(config, PCI_COMMAND, 4),
+              PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
     put(config, PCI_INTERRUPT_LINE, 2, 0xffff);
     EXPECT_EQ(get(config, PCI_INTERRUPT_LINE, 2), 0x1ffU);
 }

@@ -1,5 +1,3 @@
-#include "devices/pci/host_bus.hpp"
-
 #include <linux/pci_regs.h>
 
 #include <memory>
@@ -8,12 +6,13 @@
 
 #include "base/error.hpp"
 #include "devices/pci/config_space.hpp"
+#include "devices/pci/host_bus.hpp"
 
 namespace viaduct::pci {
 namespace {
 
 class PlainFunction final : public Function {
-public:
+ public:
     void read_config(std::uint16_t offset, std::span<std::byte> bytes) noexcept override {
         config.read(offset, bytes);
     }

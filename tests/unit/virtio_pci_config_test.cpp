@@ -69,8 +69,8 @@ TEST(VirtioSpec, NamesDeviceTypes) {
 TEST(VirtioSpec, NamesFeaturesByTheirType) {
     const auto bits = virtio::feature::version_1 | virtio::feature::event_idx |
                       virtio::feature::bit(12) | virtio::feature::bit(49);
-    EXPECT_THAT(virtio::feature_names(2, bits),
-                ElementsAre("VIRTIO_BLK_F_MQ", "VIRTIO_F_EVENT_IDX", "VIRTIO_F_VERSION_1", "bit 49"));
+    EXPECT_THAT(virtio::feature_names(2, bits), ElementsAre("VIRTIO_BLK_F_MQ", "VIRTIO_F_EVENT_IDX",
+                                                            "VIRTIO_F_VERSION_1", "bit 49"));
     EXPECT_THAT(virtio::feature_names(1, bits),
                 ElementsAre("VIRTIO_NET_F_HOST_TSO6", "VIRTIO_F_EVENT_IDX", "VIRTIO_F_VERSION_1",
                             "bit 49"));

@@ -21,7 +21,7 @@ namespace viaduct::test {
 /// Does what KVM's irqfds do: an attached eventfd is consumed and sends its route's message, one
 /// that was pending at attach() at once. What arrives while attached is sent by deliver().
 class FakeRouter final : public devices::MsiRouter {
-public:
+ public:
     std::unique_ptr<devices::MsiRoute> route(std::uint16_t bdf) override {
         const std::lock_guard lock(mutex_);
         if (out_of_routes) throw std::runtime_error("no route left");
@@ -59,7 +59,7 @@ public:
     unsigned routes_made = 0;
     std::atomic<unsigned> updates = 0;
 
-private:
+ private:
     struct Route final : devices::MsiRoute {
         explicit Route(FakeRouter& owner) : router(owner) { router.routes_.insert(this); }
         Route(const Route&) = delete;
@@ -97,7 +97,7 @@ private:
 };
 
 class FakeDoorbells final : public devices::Doorbells {
-public:
+ public:
     std::unique_ptr<Registration> attach(Gpa address, const EventFd& kick) override {
         const std::lock_guard lock(mutex_);
         if (refuse) throw std::runtime_error("no doorbell left");
@@ -136,7 +136,7 @@ public:
     bool refuse_pages = false;
     unsigned made = 0;
 
-private:
+ private:
     template <typename Target>
     struct Entry final : Registration {
         Entry(std::mutex& guard, std::map<Gpa, Target>& table, Gpa at, Target target)
@@ -160,7 +160,7 @@ private:
 };
 
 class FakeLine final : public devices::InterruptLine {
-public:
+ public:
     void set(bool asserted) noexcept override {
         changes += asserted != high.load() ? 1 : 0;
         high = asserted;
@@ -171,7 +171,7 @@ public:
 
 /// Two queues of at most 256 entries and eleven bytes of configuration, unless told otherwise.
 class FakeDevice final : public virtio::Device {
-public:
+ public:
     explicit FakeDevice(unsigned queues = 2) : kicks_(queues), calls_(queues) {}
 
     std::uint32_t device_id() const noexcept override { return id; }
@@ -238,7 +238,7 @@ public:
     std::vector<std::pair<std::uint32_t, std::size_t>> config_reads;
     std::vector<std::pair<std::uint32_t, std::vector<std::byte>>> config_writes;
 
-private:
+ private:
     std::vector<EventFd> kicks_;
     std::vector<EventFd> calls_;
     EventFd config_call_;

@@ -1,5 +1,7 @@
 /// What a guest finds before it drives the device: ids, capabilities, the PCI_CFG window.
 
+#include <array>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +15,7 @@ using testing::Pair;
 
 TEST(VirtioPciFunction, TellsWhatItIsByTheVirtioDeviceId) {
     const std::vector<std::pair<std::uint32_t, std::uint32_t>> classes{
-        {1, 0x020000}, {2, 0x010000}, {3, 0x078000},  {4, 0x00ff00},
+        {1, 0x020000},  {2, 0x010000},  {3, 0x078000},  {4, 0x00ff00},
         {16, 0x038000}, {26, 0x018000}, {42, 0xff0000}, {63, 0xff0000}};
     for (const auto& [id, code] : classes) {
         World world(1, [&](FakeDevice& device) { device.id = id; });
@@ -63,14 +65,16 @@ TEST(VirtioPciFunction, ReadsNothingWhereNoStructureIs) {
 }
 
 class VirtioPciConfigWindow : public testing::Test {
-protected:
+ protected:
     void aim(std::uint8_t bar, std::uint32_t offset, std::uint32_t length) {
         world.put(World::at(window, VIRTIO_PCI_CAP_BAR), 1, bar);
         world.put(World::at(window, VIRTIO_PCI_CAP_OFFSET), 4, offset);
         world.put(World::at(window, VIRTIO_PCI_CAP_LENGTH), 4, length);
     }
     std::uint32_t read(unsigned width) { return world.get(World::at(window, 16), width); }
-    void write(unsigned width, std::uint32_t value) { world.put(World::at(window, 16), width, value); }
+    void write(unsigned width, std::uint32_t value) {
+        world.put(World::at(window, 16), width, value);
+    }
 
     World world;
     const std::uint16_t window = world.find(VIRTIO_PCI_CAP_PCI_CFG)->capability;
@@ -113,7 +117,7 @@ TEST_F(VirtioPciConfigWindow, NotifiesAQueue) {
 }
 
 TEST_F(VirtioPciConfigWindow, DoesNothingWhenItsAimMakesNoSense) {
-    for (const std::uint8_t bar : {0, 1, 2, 3, 5, 6, 255}) {
+    for (const std::uint8_t bar : std::to_array<std::uint8_t>({0, 1, 2, 3, 5, 6, 255})) {
         for (const std::uint32_t offset : {0U, 1U, 0x14U, 0x3cU, 0x1000U, 0x7fffU, 0xfffffffeU}) {
             for (const std::uint32_t length : {0U, 1U, 2U, 3U, 4U, 5U, 8U, 0x80000000U, ~0U}) {
                 aim(bar, offset, length);

@@ -16,7 +16,7 @@ namespace viaduct::test {
 namespace {
 
 class VirtioPciHostileGuest : public testing::Test {
-protected:
+ protected:
     VirtioPciHostileGuest() { log::set_level(log::Level::off); }
     ~VirtioPciHostileGuest() override { log::set_level(log::Level::warning); }
 
@@ -86,7 +86,7 @@ TEST_F(VirtioPciHostileGuest, WritesAllOverTheConfigurationSpace) {
 
 TEST_F(VirtioPciHostileGuest, DoesThingsInRandomOrder) {
     std::mt19937_64 random(20);  // NOLINT(cert-msc51-cpp): the same walk each time
-    const std::array<std::uint64_t, 6> bases{world.common, world.isr,   world.config,
+    const std::array<std::uint64_t, 6> bases{world.common, world.isr, world.config,
                                              world.table,  world.pba, World::notify_at};
     for (unsigned step = 0; step < 20'000; ++step) {
         const std::uint64_t value = random() % 3 == 0 ? random() : odd_values.at(random() % 8);
@@ -96,8 +96,12 @@ TEST_F(VirtioPciHostileGuest, DoesThingsInRandomOrder) {
                 world.put(static_cast<std::uint16_t>(random() % 0x100), std::min(width, 4U),
                           static_cast<std::uint32_t>(value));
                 break;
-            case 1: world.device.guest_call(random() % 2).signal(); break;
-            case 2: world.device.config_call().signal(); break;
+            case 1:
+                world.device.guest_call(random() % 2).signal();
+                break;
+            case 2:
+                world.device.config_call().signal();
+                break;
             case 3:
                 if (random() % 20 == 0) world.run_with_msix();
                 break;
@@ -111,7 +115,7 @@ TEST_F(VirtioPciHostileGuest, DoesThingsInRandomOrder) {
 
 /// A vCPU that is paused while it waits, as the machine's are.
 class CountingParking final : public Parking {
-public:
+ public:
     explicit CountingParking(std::atomic<int>& parked) : parked_(parked) { current() = this; }
     CountingParking(const CountingParking&) = delete;
     CountingParking& operator=(const CountingParking&) = delete;
@@ -119,7 +123,7 @@ public:
     void park() noexcept override { ++parked_; }
     void unpark() noexcept override { --parked_; }
 
-private:
+ private:
     std::atomic<int>& parked_;
 };
 

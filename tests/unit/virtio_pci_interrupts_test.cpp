@@ -14,7 +14,7 @@ using testing::UnorderedElementsAre;
 namespace bits = virtio::status;
 
 class VirtioPciInterrupts : public testing::Test {
-protected:
+ protected:
     void use(unsigned queue) { world.device.guest_call(queue).signal(); }
     void change_config() { world.device.config_call().signal(); }
     bool line() {

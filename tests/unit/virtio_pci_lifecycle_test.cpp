@@ -1,4 +1,5 @@
-/// The driver's way to a running device and back: features, queues, status, reset (virtio 1.2, 3.1).
+/// The driver's way to a running device and back: features, queues, status, reset
+/// (virtio 1.2, 3.1).
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,7 +15,7 @@ namespace bits = virtio::status;
 namespace feature = virtio::feature;
 
 class VirtioPciLifecycle : public testing::Test {
-protected:
+ protected:
     VirtioPciLifecycle() { log::set_level(log::Level::off); }
     ~VirtioPciLifecycle() override { log::set_level(log::Level::warning); }
 
@@ -300,9 +301,8 @@ TEST_F(VirtioPciLifecycle, MachineResetPutsThePciFunctionBackToo) {
     EXPECT_EQ(world.transport->snapshot().status, 0);
     EXPECT_EQ(world.get(PCI_COMMAND, 2), 0U);
     EXPECT_EQ(world.get(PCI_BASE_ADDRESS_0, 4), 0U);
-    EXPECT_EQ(world.get(World::at(world.msix_capability, PCI_MSIX_FLAGS), 2) &
-                  PCI_MSIX_FLAGS_ENABLE,
-              0U);
+    EXPECT_EQ(
+        world.get(World::at(world.msix_capability, PCI_MSIX_FLAGS), 2) & PCI_MSIX_FLAGS_ENABLE, 0U);
     EXPECT_EQ(world.read(world.common, 4), 0xffffffffU);
     EXPECT_EQ(world.doorbells.eventfds(), 0U);
     EXPECT_EQ(world.router.attached(), 0U);

@@ -9,7 +9,7 @@ namespace viaduct::test {
 namespace {
 
 class VirtioPciNotify : public testing::Test {
-protected:
+ protected:
     VirtioPciNotify() { log::set_level(log::Level::off); }
     ~VirtioPciNotify() override { log::set_level(log::Level::warning); }
 
@@ -87,7 +87,7 @@ TEST_F(VirtioPciNotify, StoresBesideTheNotifyAddressesAreIgnored) {
 }
 
 class VirtioPciDoorbellPage : public VirtioPciNotify {
-protected:
+ protected:
     VirtioPciDoorbellPage() {
         for (int i = 0; i < 2; ++i) world.device.doorbells.emplace_back(virtio::notify_stride());
     }

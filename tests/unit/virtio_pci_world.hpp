@@ -18,7 +18,7 @@
 namespace viaduct::test {
 
 class World {
-public:
+ public:
     static constexpr std::uint64_t ram_end = 0x4000'0000;
     static constexpr std::uint64_t registers_at = 0xe000'0000;
     static constexpr std::uint64_t notify_at = 0x8'0000'0000;
@@ -35,9 +35,8 @@ public:
         if (prepare) prepare(device);
         transport = std::make_unique<virtio::PciTransport>(
             device,
-            virtio::PciPlatform{
-                memory, [](Gpa at, std::uint64_t) { return at.value >= ram_end; }, router,
-                doorbells, loop},
+            virtio::PciPlatform{memory, [](Gpa at, std::uint64_t) { return at.value >= ram_end; },
+                                router, doorbells, loop},
             line, pci::Bdf::of_slot(3), "disk0");
         put(PCI_BASE_ADDRESS_0, 4, registers_at);
         put(PCI_BASE_ADDRESS_2, 4, static_cast<std::uint32_t>(notify_at));
@@ -78,8 +77,9 @@ public:
              cap = capability(PCI_CAP_ID_VNDR, cap)) {
             if (get(at(cap, VIRTIO_PCI_CAP_CFG_TYPE), 1) != type) continue;
             const bool first = get(at(cap, VIRTIO_PCI_CAP_BAR), 1) == 0;
-            return Place{(first ? registers_at : notify_at) + get(at(cap, VIRTIO_PCI_CAP_OFFSET), 4),
-                         get(at(cap, VIRTIO_PCI_CAP_LENGTH), 4), cap};
+            return Place{
+                (first ? registers_at : notify_at) + get(at(cap, VIRTIO_PCI_CAP_OFFSET), 4),
+                get(at(cap, VIRTIO_PCI_CAP_LENGTH), 4), cap};
         }
         return std::nullopt;
     }

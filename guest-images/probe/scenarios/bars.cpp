@@ -115,8 +115,8 @@ void run_bar_relocation() {
         move_bar(device, index, high, false);
         move_bar(device, index, home, false);
         move_bar(device, index, high, true);
+        move_bar(device, index, home, true);
     }
-    move_bar(device, index, home, true);
 }
 
 // virtio 1.2, 4.1.4.9: access to the BARs through configuration space.

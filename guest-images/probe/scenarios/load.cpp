@@ -84,7 +84,9 @@ void run_smp_io() {
     const size_t cpus = smp::start_all();
     CHECK_EQUAL(uint64_t{cpus}, option_number("cpus", cpus));
     Device device{virtio::choose_function()};
-    const auto queues = static_cast<uint16_t>(option_number("queues", cpus));
+    const auto offered = device.transport.read(virtio::common::num_queues);
+    const auto queues =
+        static_cast<uint16_t>(option_number("queues", offered < cpus ? offered : cpus));
     device.start({.wanted_features = block::feature::multi_queue,
                   .queue_count = queues,
                   .completion = Completion::msix});

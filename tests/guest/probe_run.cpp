@@ -1,0 +1,27 @@
+#include "tests/guest/probe_run.hpp"
+
+namespace viaduct::test {
+
+std::vector<std::string> probe_command(const ProbeRun& run) {
+    std::vector<std::string> command{viaduct_program(), "run",      "--kernel",
+                                     probe_image(),     "--append", "scenario=" + run.scenario,
+                                     "--memory",        "128M",     "--debug-exit"};
+    command.insert(command.end(), run.options.begin(), run.options.end());
+    return command;
+}
+
+void expect_probe_passes(const ProbeRun& run) {
+    const Outcome outcome = test::run(probe_command(run), run.deadline);
+    EXPECT_EQ(outcome.status, probe_passed) << run.scenario << '\n' << outcome.out << outcome.err;
+    EXPECT_NE(outcome.out.find("PASS"), std::string::npos) << outcome.out << outcome.err;
+}
+
+std::string image_device(const TemporaryDirectory& directory, const std::string& properties,
+                         std::uint64_t bytes) {
+    static int count = 0;
+    const std::string path = directory.path("disk" + std::to_string(count++) + ".raw");
+    make_pattern_image(path, bytes);
+    return "vdpa,image=" + path + (properties.empty() ? "" : "," + properties);
+}
+
+}  // namespace viaduct::test
