@@ -112,7 +112,7 @@ TEST(RawTerminal, PutsItBackOnAnExceptionThatNobodyCatches) {
     const Pty pty;
     const termios before = pty.modes();
     const int status = child_ends_by(pty, [] {
-        std::thread([]() noexcept { throw std::runtime_error("nobody catches it"); }).join();
+        std::thread([] { throw std::runtime_error("nobody catches it"); }).join();
     });
     EXPECT_NE(status, 0);
     EXPECT_TRUE(pty.modes() == before);

@@ -61,11 +61,11 @@ std::string explain_map_error(const std::string& device, std::span<const MemoryR
             "(RLIMIT_MEMLOCK) is {} bytes: raise it (ulimit -l {}, or LimitMEMLOCK= of the service)",
             device, bytes, limit.rlim_cur, (bytes + 1023) / 1024);
     }
-    const auto entries = module_parameter("/sys/module/vhost/parameters/max_iotlb_entries");
+    const auto entries = module_parameter("/sys/module/vhost_vdpa/parameters/max_iotlb_entries");
     return fmt::format(
         "vDPA device {} cannot map {} bytes of guest memory ({}): in scattered pages it takes up to "
-        "{} IOTLB entries, the limit (max_iotlb_entries of module vhost) is {}: use huge pages "
-        "(--memory …,hugepages=on) or raise it (options vhost max_iotlb_entries=1000000 in "
+        "{} IOTLB entries, the limit (max_iotlb_entries of module vhost_vdpa) is {}: use huge pages "
+        "(--memory …,hugepages=on) or raise it (options vhost_vdpa max_iotlb_entries=1000000 in "
         "/etc/modprobe.d)",
         device, bytes, std::generic_category().message(error), bytes / 4096,
         entries.empty() ? "unknown" : entries);
