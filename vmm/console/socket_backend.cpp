@@ -1,4 +1,5 @@
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -18,6 +19,11 @@ constexpr std::string_view occupied = "viaduct: another client has this serial p
 bool hung_up(int fd) {
     pollfd asked{fd, 0, 0};
     return ::poll(&asked, 1, 0) > 0 && (asked.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+bool has_unread_bytes(int fd) {
+    int count = 0;
+    return ::ioctl(fd, FIONREAD, &count) == 0 && count > 0;
 }
 
 class SocketBackend final : public StreamBackend {
@@ -87,7 +93,7 @@ private:
     void on_hangup() {
         gone_ = true;
         output_.disconnect();
-        if (ended_) leave();
+        if (ended_ || !has_unread_bytes(client_.native_handle())) leave();
     }
 
     void on_end(int error) {

@@ -1,0 +1,31 @@
+# What scripts/test runs beside the unit and guest tests of this build: the lab, the sanitizers'
+# builds of the same tests, and the checks of the source. Tests labelled "soak" run with --soak only.
+
+# Every suite of lab_tests is one boot of the lab.
+file(STRINGS lab/suites.txt lab_suites)
+foreach(suite IN LISTS lab_suites)
+    string(REGEX MATCH "^([A-Za-z]+) +([0-9]+) *(soak)?$" matched "${suite}")
+    set(name lab.${CMAKE_MATCH_1})
+    add_test(NAME ${name}
+        COMMAND ${CMAKE_SOURCE_DIR}/scripts/lab --timeout ${CMAKE_MATCH_2} --
+                $<TARGET_FILE:lab_tests> --gtest_filter=${CMAKE_MATCH_1}.* --gtest_brief=1)
+    math(EXPR time_limit "${CMAKE_MATCH_2} + 120")
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${time_limit} LABELS "lab;${CMAKE_MATCH_3}"
+                                            RUN_SERIAL ON)
+endforeach()
+
+foreach(kind IN ITEMS unit guest)
+    add_test(NAME asan+ubsan.${kind}
+        COMMAND ${CMAKE_SOURCE_DIR}/build/asan+ubsan/${kind}_tests --gtest_brief=1)
+    set_tests_properties(asan+ubsan.${kind} PROPERTIES TIMEOUT 600)
+    add_test(NAME tsan.${kind} COMMAND ${CMAKE_SOURCE_DIR}/build/tsan/${kind}_tests --gtest_brief=1)
+    set_tests_properties(tsan.${kind} PROPERTIES TIMEOUT 1200 LABELS soak)
+endforeach()
+
+foreach(check IN ITEMS format tidy house)
+    add_test(NAME source.${check} COMMAND ${CMAKE_SOURCE_DIR}/scripts/check-source ${check})
+    set_tests_properties(source.${check} PROPERTIES TIMEOUT 1200)
+endforeach()
+
+add_test(NAME mutants COMMAND ${CMAKE_SOURCE_DIR}/scripts/mutants)
+set_tests_properties(mutants PROPERTIES TIMEOUT 3600 LABELS soak RUN_SERIAL ON)
