@@ -22,15 +22,20 @@ constexpr std::array<unsigned, 3> flag_sets{
 const char* remedy(int error) {
     switch (error) {
         case ENOSYS:
-        case EINVAL: return "Linux 5.10 or newer with CONFIG_IO_URING is needed";
+        case EINVAL:
+            return "Linux 5.10 or newer with CONFIG_IO_URING is needed";
         case EPERM:
         case EACCES:
-            return "it is forbidden: look at `sysctl kernel.io_uring_disabled` (0 is needed), or at "
+            return "it is forbidden: look at `sysctl kernel.io_uring_disabled` (0 is needed), or "
+                   "at "
                    "the seccomp profile of the container";
-        case ENOMEM: return "the memory is not there, or over a limit: raise `ulimit -l`";
+        case ENOMEM:
+            return "the memory is not there, or over a limit: raise `ulimit -l`";
         case EMFILE:
-        case ENFILE: return "too many open files: raise `ulimit -n`";
-        default: return "the kernel's log may say why";
+        case ENFILE:
+            return "too many open files: raise `ulimit -n`";
+        default:
+            return "the kernel's log may say why";
     }
 }
 
@@ -49,9 +54,11 @@ IoUring::IoUring(unsigned entries) {
     }
 }
 
-IoUring::~IoUring() { io_uring_queue_exit(&ring_); }
+IoUring::~IoUring() {
+    io_uring_queue_exit(&ring_);
+}
 
-void IoUring::enable() noexcept {
+void IoUring::enable() const noexcept {
     // As io_uring_enable_rings() does it, which liburing 2.3 forgets to export.
     io_uring_register(static_cast<unsigned>(ring_.ring_fd), IORING_REGISTER_ENABLE_RINGS, nullptr,
                       0);

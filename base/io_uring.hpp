@@ -12,7 +12,7 @@
 namespace viaduct {
 
 class IoUring {
-public:
+ public:
     /// Throws Error, with what to do about it, when the kernel has no io_uring for us.
     explicit IoUring(unsigned entries);
     IoUring(const IoUring&) = delete;
@@ -20,7 +20,7 @@ public:
     ~IoUring();
 
     /// First of all, on the thread that will use it.
-    void enable() noexcept;
+    void enable() const noexcept;
 
     /// A request to be filled in by an io_uring_prep_ function, with `user_data` set afterwards.
     [[nodiscard]] io_uring_sqe& next_request() noexcept;
@@ -28,20 +28,20 @@ public:
     /// Submits what was prepared and, with `wait`, sleeps until there is a completion.
     void submit(bool wait) noexcept;
 
-    /// Calls `consume(user_data, result)` for each completion that is there; it may prepare requests.
+    /// Calls `consume(completion)` for each that is there; it may prepare requests.
     template <typename Consume>
     void for_each_completion(Consume&& consume) noexcept {
         unsigned position = 0;
         unsigned count = 0;
         io_uring_cqe* completion = nullptr;
         io_uring_for_each_cqe(&ring_, position, completion) {
-            consume(completion->user_data, completion->res);
+            consume(static_cast<const io_uring_cqe&>(*completion));
             ++count;
         }
         io_uring_cq_advance(&ring_, count);
     }
 
-private:
+ private:
     io_uring ring_{};
 };
 

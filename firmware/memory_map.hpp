@@ -105,7 +105,7 @@ enum class MemoryType : std::uint32_t { ram = 1, reserved = 2 };
 
 struct MemoryMapEntry {
     MemoryRange range;
-    MemoryType type;
+    MemoryType type = MemoryType::reserved;
     friend bool operator==(const MemoryMapEntry&, const MemoryMapEntry&) = default;
 };
 

@@ -46,8 +46,7 @@ Fd connect(const std::string& path, Clock::time_point deadline) {
 }
 
 bool wait_readable(int fd, Clock::time_point deadline) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd waited{.fd = fd, .events = POLLIN, .revents = 0};
     return ::poll(&waited, 1, static_cast<int>(std::max<decltype(left)>(left, 0))) > 0;
 }

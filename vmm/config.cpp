@@ -90,6 +90,8 @@ struct Raw {
 };
 
 void add_options(CLI::App& run, Config& config, Raw& raw) {
+    // Of an option given twice the last counts, but for the lists.
+    run.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     run.add_option("--kernel", config.kernel, "bzImage, vmlinux or another PVH or ELF64 image")
         ->required()
         ->type_name("FILE");
@@ -102,11 +104,13 @@ void add_options(CLI::App& run, Config& config, Raw& raw) {
         ->check(CLI::Range(1U, Config::max_cpus));
     run.add_option("--device", raw.devices, "a device; repeat for more")
         ->type_name("vdpa,(path=|image=|fd=)...")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->allow_extra_args(false);
     run.add_option("--serial", config.serial, "16550 at 0x3f8, default stdio")
         ->type_name("stdio|none|pty|file:PATH|unix:PATH");
     run.add_option("--qmp", config.qmp, "control socket; repeat for more")
         ->type_name("unix:PATH")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->allow_extra_args(false);
     run.add_option("--debug-exit", raw.debug_exit,
                    "a guest's write of V to PORT (default 0xf4) ends with status (V << 1) | 1")

@@ -44,6 +44,7 @@ Machine::Machine(const Config& config, devices::Serial::Peer& serial_peer, Obser
       supported_cpuid_(system_.supported_cpuid()),
       layout_(config.memory, x86::physical_address_bits(supported_cpuid_)),
       vm_(system_),
+      vm_stats_(vm_.fd()),
       slots_(vm_),
       memory_(layout_.ram(), config.page_size),
       doorbells_(vm_, slots_),
@@ -84,6 +85,7 @@ void Machine::add_vcpus() {
         auto vcpu = std::make_unique<kvm::Vcpu>(system_, vm_, index);
         vcpu->set_cpuid(x86::vcpu_cpuid(supported_cpuid_, index, config_.cpus));
         power_on_cpus_.push_back(x86::save_cpu_state(*vcpu, msr_indices));
+        vcpu_stats_.emplace_back(vcpu->fd());
         vcpus_.push_back(std::move(vcpu));
     }
 }

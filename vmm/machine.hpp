@@ -22,6 +22,7 @@
 #include "vmm/guest_memory.hpp"
 #include "vmm/kvm/doorbells.hpp"
 #include "vmm/kvm/memory_slots.hpp"
+#include "vmm/kvm/stats.hpp"
 #include "vmm/kvm/system.hpp"
 #include "vmm/kvm/vcpu.hpp"
 #include "vmm/kvm/vm.hpp"
@@ -96,10 +97,9 @@ public:
     [[nodiscard]] const std::vector<std::unique_ptr<Device>>& devices() const noexcept {
         return devices_;
     }
-    [[nodiscard]] const kvm::Vm& vm() const noexcept { return vm_; }
-    [[nodiscard]] const std::vector<std::unique_ptr<kvm::Vcpu>>& vcpus() const noexcept {
-        return vcpus_;
-    }
+    /// KVM's own counters.
+    [[nodiscard]] const kvm::Stats& vm_stats() const noexcept { return vm_stats_; }
+    [[nodiscard]] const std::vector<kvm::Stats>& vcpu_stats() const noexcept { return vcpu_stats_; }
     [[nodiscard]] std::vector<Cpu> cpus() const;
 
 private:
@@ -135,6 +135,7 @@ private:
     std::vector<kvm_cpuid_entry2> supported_cpuid_;
     firmware::X86Layout layout_;
     kvm::Vm vm_;
+    kvm::Stats vm_stats_;
     kvm::MemorySlots slots_;
     GuestMemory memory_;
     std::vector<kvm::MemorySlots::Slot> memory_slots_;
@@ -143,6 +144,7 @@ private:
     EventLoop events_;  // interrupts that the VMM itself delivers
     x86::Platform platform_;
     std::vector<std::unique_ptr<kvm::Vcpu>> vcpus_;
+    std::vector<kvm::Stats> vcpu_stats_;
     std::vector<x86::CpuState> power_on_cpus_;
     VcpuThreads threads_;
     std::vector<std::unique_ptr<Device>> devices_;

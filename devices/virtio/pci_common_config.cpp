@@ -116,6 +116,7 @@ void PciCommonConfig::write_status(std::uint8_t value) noexcept {
     {
         const std::lock_guard lock(mutex_);
         registers_.status |= added & ~status::driver_ok;
+        if (device_.needs_reset()) registers_.status |= status::needs_reset;
     }
     if ((added & status::driver_ok) != 0) start_device();
 }
@@ -197,8 +198,12 @@ void PciCommonConfig::config_changed() noexcept {
     {
         const std::lock_guard lock(mutex_);
         ++registers_.config_generation;
-        // Asked under the lock, so that a reset that is just being completed is not undone.
-        if (device_.needs_reset()) registers_.status |= status::needs_reset;
+        // Asked under the lock, so that a reset that is just being completed is not undone; and a
+        // driver that waits for the reset to end must find 0, whatever became of the device: it is
+        // told when it goes on.
+        if (registers_.status != 0 && device_.needs_reset()) {
+            registers_.status |= status::needs_reset;
+        }
         if ((registers_.status & status::driver_ok) == 0) {
             change_untold_ = true;
             return;

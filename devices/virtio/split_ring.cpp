@@ -49,21 +49,30 @@ Descriptor copy_descriptor(const std::byte* table, std::size_t slot) noexcept {
 
 const char* describe(RingFault fault) noexcept {
     switch (fault) {
-        case RingFault::avail_index_jumped: return "the avail index is ahead by more than the ring";
-        case RingFault::head_out_of_range: return "a head lies outside the descriptor table";
-        case RingFault::head_in_flight: return "a head was made available while in flight";
-        case RingFault::next_out_of_range: return "a chain leaves its descriptor table";
-        case RingFault::chain_too_long: return "a chain loops or is longer than the ring allows";
+        case RingFault::avail_index_jumped:
+            return "the avail index is ahead by more than the ring";
+        case RingFault::head_out_of_range:
+            return "a head lies outside the descriptor table";
+        case RingFault::head_in_flight:
+            return "a head was made available while in flight";
+        case RingFault::next_out_of_range:
+            return "a chain leaves its descriptor table";
+        case RingFault::chain_too_long:
+            return "a chain loops or is longer than the ring allows";
         case RingFault::readable_after_writable:
             return "a chain has a readable buffer after a writable one";
         case RingFault::indirect_not_negotiated:
             return "an indirect table was used without VIRTIO_F_INDIRECT_DESC";
-        case RingFault::indirect_with_next: return "a descriptor has both INDIRECT and NEXT";
-        case RingFault::indirect_in_indirect: return "an indirect table names another one";
+        case RingFault::indirect_with_next:
+            return "a descriptor has both INDIRECT and NEXT";
+        case RingFault::indirect_in_indirect:
+            return "an indirect table names another one";
         case RingFault::indirect_bad_length:
             return "the length of an indirect table is no multiple of 16, or 0";
-        case RingFault::indirect_not_mapped: return "an indirect table lies outside memory";
-        case RingFault::no_room_for_the_status: return "a request has no byte for its status";
+        case RingFault::indirect_not_mapped:
+            return "an indirect table lies outside memory";
+        case RingFault::no_room_for_the_status:
+            return "a request has no byte for its status";
     }
     return "unknown";
 }

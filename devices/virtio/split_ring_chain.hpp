@@ -1,6 +1,6 @@
-/// Reads descriptor chains for whoever takes them from a driver (virtio 1.2, 2.7.5): each descriptor
-/// is copied once, its flow is checked, and what it names is looked up. What comes out is private
-/// and stays true whatever the guest does to its tables afterwards.
+/// Reads descriptor chains for whoever takes them from a driver (virtio 1.2, 2.7.5): each
+/// descriptor is copied once, its flow is checked, and what it names is looked up. What comes out
+/// is private and stays true whatever the guest does to its tables afterwards.
 ///
 /// A chain whose *structure* makes no sense is a RingFault. A buffer that is not in memory is the
 /// chain's own affair: its segment has no bytes, and the device decides what to answer.
@@ -32,7 +32,7 @@ struct Chain {
 };
 
 class ChainReader {
-public:
+ public:
     /// `longest`: how many buffers a chain may have at most; also the size of the reader's memory.
     ChainReader(const SplitRing& ring, const AddressSpace& memory, bool indirect,
                 std::uint16_t longest);
@@ -41,7 +41,7 @@ public:
     std::optional<RingFault> read(std::uint16_t head) noexcept;
     [[nodiscard]] const Chain& chain() const noexcept { return chain_; }
 
-private:
+ private:
     struct Table {
         const std::byte* descriptors = nullptr;
         std::uint32_t size = 0;  // descriptors

@@ -9,8 +9,8 @@ void SplitRingDeviceView::take_over() noexcept {
 }
 
 std::optional<std::uint16_t> SplitRingDeviceView::available() const noexcept {
-    // acquire: pairs with the driver's release of avail.idx; the ring's entries, the descriptors and
-    // the buffers that it published are visible.
+    // acquire: pairs with the driver's release of avail.idx; the ring's entries, the descriptors
+    // and the buffers that it published are visible.
     const RingIndex avail(ring_.avail_idx().load(std::memory_order_acquire));
     const std::uint16_t count = avail - next_avail_;
     if (count > ring_.size()) return std::nullopt;
@@ -18,7 +18,8 @@ std::optional<std::uint16_t> SplitRingDeviceView::available() const noexcept {
 }
 
 std::uint16_t SplitRingDeviceView::head() const noexcept {
-    // relaxed: published by the avail.idx that available() acquired; atomic so that it is read once.
+    // relaxed: published by the avail.idx that available() acquired; atomic so that it is read
+    // once.
     return ring_.avail_entry(next_avail_).load(std::memory_order_relaxed);
 }
 
@@ -41,16 +42,16 @@ bool SplitRingDeviceView::publish_used() noexcept {
 }
 
 void SplitRingDeviceView::suppress_kicks() noexcept {
-    // With EVENT_IDX nothing is to be done: the driver has passed avail_event, or will pass it once.
-    // relaxed: a driver that sees it late kicks in vain.
+    // With EVENT_IDX nothing is to be done: the driver has passed avail_event, or will pass it
+    // once. relaxed: a driver that sees it late kicks in vain.
     if (!event_idx_) {
         ring_.used_flags().store(ring_flag::no_notify, std::memory_order_relaxed);
     }
 }
 
 bool SplitRingDeviceView::request_kicks() noexcept {
-    // seq_cst: the wish must be seen before avail.idx is read. The driver stores avail.idx before it
-    // looks at avail_event or used.flags.
+    // seq_cst: the wish must be seen before avail.idx is read. The driver stores avail.idx before
+    // it looks at avail_event or used.flags.
     if (event_idx_) {
         ring_.avail_event().store(next_avail_.value(), std::memory_order_seq_cst);
     } else {

@@ -16,10 +16,13 @@
 namespace viaduct::virtio {
 
 class SplitRingDeviceView {
-public:
+ public:
     /// `base`: where both rings stand; nothing is in flight.
     SplitRingDeviceView(const SplitRing& ring, bool event_idx, RingIndex base) noexcept
-        : ring_(ring), event_idx_(event_idx), next_avail_(base), next_used_(base),
+        : ring_(ring),
+          event_idx_(event_idx),
+          next_avail_(base),
+          next_used_(base),
           published_(base) {}
 
     /// Before the first entry is taken: asks for kicks from here on, whatever the side that had the
@@ -47,7 +50,7 @@ public:
     /// there may be no kick: look again before going to sleep.
     [[nodiscard]] bool request_kicks() noexcept;
 
-private:
+ private:
     SplitRing ring_;
     bool event_idx_;
     RingIndex next_avail_;

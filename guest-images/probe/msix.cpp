@@ -82,7 +82,7 @@ void MsixTable::unmask(uint16_t entry) const {
 }
 
 bool MsixTable::is_pending(uint16_t entry) const {
-    const auto word = mmio_read<uint32_t>(pending_address_ + entry / 32U * 4U);
+    const auto word = mmio_read<uint32_t>(pending_address_ + entry / 32 * uint64_t{4});
     return (word >> (entry % 32) & 1) != 0;
 }
 

@@ -15,7 +15,7 @@ inline constexpr int probe_passed = 0x10 << 1 | 1;
 
 struct ProbeRun {
     std::string scenario;             // with its keys: "smp cpus=4"
-    std::vector<std::string> options; // of viaduct run, beyond the kernel
+    std::vector<std::string> options = {};  // of viaduct run, beyond the kernel
     Seconds deadline{90};
 };
 

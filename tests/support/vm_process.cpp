@@ -70,14 +70,20 @@ void Process::send_signal(int signal) const { ::kill(pid_, signal); }
 
 std::string Process::out() const { return read_file(directory_.path("out")); }
 
+std::string Process::err() const { return read_file(directory_.path("err")); }
+
+bool Process::running() const {
+    siginfo_t state{};
+    // Looks without reaping: wait() still has to find it.
+    ::waitid(P_PID, static_cast<id_t>(pid_), &state, WEXITED | WNOHANG | WNOWAIT);
+    return !ended_ && state.si_pid != pid_;
+}
+
 bool Process::wait_for_output(const std::string& text, Seconds deadline) const {
     const auto end = std::chrono::steady_clock::now() + deadline;
     while (std::chrono::steady_clock::now() < end) {
         if (out().find(text) != std::string::npos) return true;
-        siginfo_t state{};
-        // Looks without reaping: wait() still has to find it.
-        ::waitid(P_PID, static_cast<id_t>(pid_), &state, WEXITED | WNOHANG | WNOWAIT);
-        if (state.si_pid == pid_) return out().find(text) != std::string::npos;
+        if (!running()) return out().find(text) != std::string::npos;
         std::this_thread::sleep_for(poll_interval);
     }
     return false;
@@ -98,7 +104,7 @@ Outcome Process::wait() {
     ended_ = true;
     outcome.status = killed ? -1 : decode(status);
     outcome.out = out();
-    outcome.err = read_file(directory_.path("err"));
+    outcome.err = err();
     if (killed) outcome.err += "\n(killed: it did not end in time)";
     return outcome;
 }

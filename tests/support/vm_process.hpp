@@ -50,6 +50,9 @@ public:
     void send_signal(int signal) const;
     /// Standard output so far.
     [[nodiscard]] std::string out() const;
+    /// Standard error so far.
+    [[nodiscard]] std::string err() const;
+    [[nodiscard]] bool running() const;
     /// Waits until standard output holds `text`; false at the deadline or the process's end.
     bool wait_for_output(const std::string& text, Seconds deadline) const;
     /// Waits for its end.

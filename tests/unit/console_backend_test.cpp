@@ -90,7 +90,7 @@ struct Console {
         while (!done()) {
             if (Clock::now() > end) return false;
             io.restart();
-            io.run_for(2ms);
+            io.run_one_for(2ms);
         }
         return true;
     }

@@ -57,7 +57,7 @@ struct SerialOutput : testing::Test {
         while (received.size() < count && Clock::now() < end) {
             read_available();
             io.restart();
-            io.run_for(1ms);
+            io.run_one_for(1ms);
         }
         read_available();
     }

@@ -81,7 +81,8 @@ class Acpi : public testing::Test {
 };
 
 bool dsdt_contains(const Bytes& bytes) {
-    return !std::ranges::search(dsdt(), bytes).empty();
+    const auto table = dsdt();
+    return std::search(table.begin(), table.end(), bytes.begin(), bytes.end()) != table.end();
 }
 
 Bytes bytes_of_values(std::initializer_list<unsigned> values) {
@@ -246,16 +247,9 @@ TEST(Aml, EncodesLengthsNamesAndIntegersAsSpecified) {
 /// iasl turns the tables back into source, and the two with code once more into AML.
 class AcpiDisassembly : public Acpi {
  protected:
-    AcpiDisassembly() {
-        std::string name = testing::TempDir() + "viaduct-acpi-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) throw SystemError("mkdtemp of " + name);
-        folder_ = name;
-    }
-    ~AcpiDisassembly() override { std::filesystem::remove_all(folder_); }
-
     void write_tables() const {
         for (const auto& [name, bytes] : tables_) {
-            std::ofstream file(folder_ / (name + ".aml"), std::ios::binary);
+            std::ofstream file(folder_.path(name + ".aml"), std::ios::binary);
             file.write(reinterpret_cast<const char*>(bytes.data()),
                        static_cast<std::streamsize>(bytes.size()));
         }
@@ -263,20 +257,20 @@ class AcpiDisassembly : public Acpi {
     /// Runs iasl and returns what it says. It exits with 0 in spite of most complaints.
     std::string iasl(const std::string& arguments) const {
         const std::string command =
-            "cd '" + folder_.string() + "' && iasl " + arguments + " > log 2>&1";
+            "cd '" + folder_.path("") + "' && iasl " + arguments + " > log 2>&1";
         const int status = std::system(command.c_str());
         EXPECT_EQ(status, 0) << command << '\n' << text_of("log");
         return text_of("log");
     }
     std::string text_of(const std::string& file) const {
         std::stringstream text;
-        text << std::ifstream(folder_ / file).rdbuf();
+        text << std::ifstream(folder_.path(file)).rdbuf();
         EXPECT_FALSE(text.str().empty()) << file << " is empty or missing";
         return text.str();
     }
 
  private:
-    std::filesystem::path folder_;
+    TemporaryFolder folder_;
 };
 
 bool has_complaint(const std::string& text) {

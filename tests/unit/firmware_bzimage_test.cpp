@@ -9,7 +9,6 @@ namespace {
 
 using testing::Each;
 using testing::HasSubstr;
-using testing::StartsWith;
 
 class BzImage : public FirmwareFiles {
  protected:

@@ -72,28 +72,28 @@ TEST_F(ElfKernel, IsToldItsCommandLineModulesMemoryAndTablesByPvh) {
     request.initrd = write("initrd", Content(6000, std::byte{0x33}));
     request.rsdp = Gpa{0xe'0000};
     const LoadedKernel loaded = load_kernel(request, guest_.layout, guest_.space);
-    const auto info = guest_.read<HvmStartInfo>(loaded.cpu.rbx);
-    EXPECT_EQ(info.magic, 0x336e'c578U);
-    EXPECT_EQ(info.version, 1U);
-    EXPECT_EQ(guest_.text(info.cmdline_paddr), "scenario=boot");
-    EXPECT_EQ(info.rsdp_paddr, 0xe'0000U);
-    ASSERT_EQ(info.nr_modules, 1U);
-    const auto module = guest_.read<HvmModlistEntry>(info.modlist_paddr);
+    const auto start = guest_.read<HvmStartInfo>(loaded.cpu.rbx);
+    EXPECT_EQ(start.magic, 0x336e'c578U);
+    EXPECT_EQ(start.version, 1U);
+    EXPECT_EQ(guest_.text(start.cmdline_paddr), "scenario=boot");
+    EXPECT_EQ(start.rsdp_paddr, 0xe'0000U);
+    ASSERT_EQ(start.nr_modules, 1U);
+    const auto module = guest_.read<HvmModlistEntry>(start.modlist_paddr);
     EXPECT_EQ(module.paddr, 32 * mib - 8192);
     EXPECT_EQ(module.size, 6000U);
     EXPECT_EQ(guest_.read<std::uint8_t>(module.paddr + 5999), 0x33);
-    ASSERT_EQ(info.memmap_entries, 6U);
+    ASSERT_EQ(start.memmap_entries, 6U);
     const auto ram =
-        guest_.read<HvmMemmapTableEntry>(info.memmap_paddr + 3 * sizeof(HvmMemmapTableEntry));
+        guest_.read<HvmMemmapTableEntry>(start.memmap_paddr + 3 * sizeof(HvmMemmapTableEntry));
     EXPECT_EQ(ram.addr, mib);
     EXPECT_EQ(ram.size, 31 * mib);
     EXPECT_EQ(ram.type, 1U);
 }
 
 TEST_F(ElfKernel, HasNoModuleWithoutAnInitrd) {
-    const auto info = guest_.read<HvmStartInfo>(load(elf64(parts_)).cpu.rbx);
-    EXPECT_EQ(info.nr_modules, 0U);
-    EXPECT_EQ(info.modlist_paddr, 0U);
+    const auto start = guest_.read<HvmStartInfo>(load(elf64(parts_)).cpu.rbx);
+    EXPECT_EQ(start.nr_modules, 0U);
+    EXPECT_EQ(start.modlist_paddr, 0U);
 }
 
 TEST_F(ElfKernel, FindsItsUninitialisedPartZeroedInUsedMemory) {

@@ -68,16 +68,25 @@ inline std::string refusal_of(const std::function<void()>& action) {
     return "no error";
 }
 
+/// A folder of the test's own, gone with it.
+class TemporaryFolder {
+ public:
+    TemporaryFolder() : path_(testing::TempDir() + "viaduct-firmware-XXXXXX") {
+        if (::mkdtemp(path_.data()) == nullptr) throw SystemError("mkdtemp of " + path_);
+    }
+    TemporaryFolder(const TemporaryFolder&) = delete;
+    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+    ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+
+    [[nodiscard]] std::string path(const std::string& name) const { return path_ + '/' + name; }
+
+ private:
+    std::string path_;
+};
+
 class FirmwareFiles : public testing::Test {
  protected:
-    FirmwareFiles() {
-        std::string name = testing::TempDir() + "viaduct-firmware-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) throw SystemError("mkdtemp of " + name);
-        folder_ = name;
-    }
-    ~FirmwareFiles() override { std::filesystem::remove_all(folder_); }
-
-    [[nodiscard]] std::string path(const std::string& name) const { return folder_ / name; }
+    [[nodiscard]] std::string path(const std::string& name) const { return folder_.path(name); }
 
     std::string write(const std::string& name, const Content& content) const {
         std::ofstream file(path(name), std::ios::binary);
@@ -95,7 +104,7 @@ class FirmwareFiles : public testing::Test {
     }
 
  private:
-    std::filesystem::path folder_;
+    TemporaryFolder folder_;
 };
 
 inline constexpr std::uint64_t preferred_address = 16 * mib;

@@ -21,7 +21,7 @@ namespace asio = boost::asio;
 
 /// Says what it was given to say, then is silent; takes nothing.
 class DeafStream final : public ByteStream {
-public:
+ public:
     DeafStream(asio::io_context& io, std::string said) : forever_(io), said_(std::move(said)) {
         forever_.expires_at(asio::steady_timer::time_point::max());
     }
@@ -41,7 +41,7 @@ public:
 
     void close() noexcept override { forever_.cancel(); }
 
-private:
+ private:
     asio::awaitable<void> closed() {
         boost::system::error_code cancelled;
         co_await forever_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
@@ -57,9 +57,8 @@ TEST(QmpConnection, HoldsBoundedMemoryForAClientThatNeverReads) {
     Limits limits;
     limits.unread = 100'000;
     const auto connection = std::make_shared<Connection>(
-        io.get_executor(),
-        std::make_unique<DeafStream>(io, R"({"execute":"qmp_capabilities"})"), table, limits,
-        "a deaf client", [] {});
+        io.get_executor(), std::make_unique<DeafStream>(io, R"({"execute":"qmp_capabilities"})"),
+        table, limits, "a deaf client", [] {});
     bool served = false;
     asio::co_spawn(io, connection->serve(), [&](const std::exception_ptr&) { served = true; });
     io.poll();
@@ -82,9 +81,9 @@ TEST(QmpConnection, HoldsBoundedMemoryForAClientThatNeverReads) {
 TEST(QmpConnection, DeliversNoEventBeforeNegotiation) {
     asio::io_context io;
     const CommandTable table;
-    const auto connection = std::make_shared<Connection>(
-        io.get_executor(), std::make_unique<DeafStream>(io, ""), table, Limits{}, "a stranger",
-        [] {});
+    const auto connection =
+        std::make_shared<Connection>(io.get_executor(), std::make_unique<DeafStream>(io, ""), table,
+                                     Limits{}, "a stranger", [] {});
     asio::co_spawn(io, connection->serve(), asio::detached);
     io.poll();
     const auto greeting = connection->unread();

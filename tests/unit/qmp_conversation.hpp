@@ -18,7 +18,9 @@
 
 namespace viaduct::control {
 
-inline boost::json::value nothing(const Arguments&) { return boost::json::object{}; }
+inline boost::json::value nothing(const Arguments&) {
+    return boost::json::object{};
+}
 
 inline void add_sample_commands(CommandTable& table) {
     table.add({.name = "query-name", .doc = "The VM's name.", .run = nothing});
@@ -41,7 +43,7 @@ inline void add_sample_commands(CommandTable& table) {
 }
 
 class Conversation {
-public:
+ public:
     explicit Conversation(std::size_t max_request = 4096) : reader_(max_request) {
         add_sample_commands(table_);
     }
@@ -63,14 +65,13 @@ public:
     [[nodiscard]] const Session& session() const noexcept { return session_; }
     [[nodiscard]] const RequestReader& reader() const noexcept { return reader_; }
 
-private:
+ private:
     std::string answer(RequestReader::Request request) {
         std::string line;
         boost::asio::io_context io;
-        boost::asio::co_spawn(io, session_.answer(std::move(request)),
-                              [&](const std::exception_ptr&, boost::json::object reply) {
-                                  line = wire_text(reply);
-                              });
+        boost::asio::co_spawn(
+            io, session_.answer(std::move(request)),
+            [&](const std::exception_ptr&, boost::json::object reply) { line = wire_text(reply); });
         io.run();
         return line;
     }

@@ -3,13 +3,16 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
 
 #include <gmock/gmock.h>
 
-#include "tests/unit/qmp_world.hpp"
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "tests/unit/qmp_temporary_folder.hpp"
 #include "vmm/control/listening_socket.hpp"
 
 namespace viaduct::control {
@@ -81,8 +84,8 @@ TEST(QmpListeningSocket, RefusesAPathThatIsInUse) {
     const TemporaryFolder folder;
     const auto address = "unix:" + folder.file("qmp");
     const ListeningSocket socket(address);
-    EXPECT_EQ(refusal(address), "--qmp " + address +
-                                    ": in use by a running process: stop it or choose another path");
+    EXPECT_EQ(refusal(address),
+              "--qmp " + address + ": in use by a running process: stop it or choose another path");
     EXPECT_TRUE(std::filesystem::exists(folder.file("qmp")));
 }
 
@@ -95,8 +98,9 @@ TEST(QmpListeningSocket, LeavesAFileThatIsNoSocketAlone) {
 
 TEST(QmpListeningSocket, SaysWhichDirectoryIsMissing) {
     const TemporaryFolder folder;
-    EXPECT_THAT(refusal("unix:" + folder.file("nowhere/qmp")),
-                AllOf(HasSubstr(folder.file("nowhere") + " does not exist"), HasSubstr("create it")));
+    EXPECT_THAT(
+        refusal("unix:" + folder.file("nowhere/qmp")),
+        AllOf(HasSubstr(folder.file("nowhere") + " does not exist"), HasSubstr("create it")));
 }
 
 TEST(QmpListeningSocket, SaysHowLongAPathMayBe) {

@@ -63,7 +63,8 @@ constexpr Exchange as_qemu_answers[] = {
     {"5 ", R"({"error": {"class": "GenericError", "desc": "QMP input must be a JSON object"}})"},
     {"\"x\"", R"({"error": {"class": "GenericError", "desc": "QMP input must be a JSON object"}})"},
     {"null ", R"({"error": {"class": "GenericError", "desc": "QMP input must be a JSON object"}})"},
-    {"true\n", R"({"error": {"class": "GenericError", "desc": "QMP input must be a JSON object"}})"},
+    {"true\n",
+     R"({"error": {"class": "GenericError", "desc": "QMP input must be a JSON object"}})"},
     {R"({"execute":"query-name","extra":1,"id":7})",
      R"({"id": 7, "error": {"class": "GenericError", "desc": "QMP input member 'extra' is unexpected"}})"},
     {R"({"exec-oob":"query-name"})",
@@ -145,8 +146,9 @@ TEST(QmpSession, RecoversFromMalformedInputWhereQemuDoes) {
         EXPECT_EQ(lines.back(), R"({"return": {}})") << said;
         lines.pop_back();
         for (const auto& line : lines) {
-            EXPECT_THAT(line, testing::StartsWith(
-                                  R"({"error": {"class": "GenericError", "desc": "JSON parse error, )"))
+            EXPECT_THAT(line,
+                        testing::StartsWith(
+                            R"({"error": {"class": "GenericError", "desc": "JSON parse error, )"))
                 << said;
         }
     }
@@ -186,7 +188,8 @@ TEST(QmpSession, AnswersTheSameAtWhateverPointTheBytesAreSplit) {
     constexpr std::string_view said =
         "{\"execute\":\"qmp_capabilities\"}\r\n"
         "{\"execute\":\"query-name\",\"id\":{\"a\":[1,\"}\\\"]\"]}}{\"execute\":\"nonsense\"}"
-        "\n xyz {\"a\":\xff[1}{\"execute\":\"device_del\",\"arguments\":{\"id\":\"\xc3\xa9\\u00e9\"}} \n";
+        "\n xyz "
+        "{\"a\":\xff[1}{\"execute\":\"device_del\",\"arguments\":{\"id\":\"\xc3\xa9\\u00e9\"}} \n";
     Conversation whole;
     const auto expected = whole.say(said);
     ASSERT_EQ(expected.size(), 7U);
@@ -194,8 +197,8 @@ TEST(QmpSession, AnswersTheSameAtWhateverPointTheBytesAreSplit) {
         for (std::size_t second = first; second <= said.size(); second += 7) {
             Conversation conversation;
             std::vector<std::string> lines;
-            for (const auto part : {said.substr(0, first), said.substr(first, second - first),
-                                    said.substr(second)}) {
+            for (const auto part :
+                 {said.substr(0, first), said.substr(first, second - first), said.substr(second)}) {
                 for (auto& line : conversation.say(part)) lines.push_back(std::move(line));
             }
             ASSERT_EQ(lines, expected) << "split at " << first << " and " << second;
@@ -212,23 +215,20 @@ TEST(QmpSession, AnswersTheSameAtWhateverPointTheBytesAreSplit) {
 TEST(QmpSession, TellsWhatACommandThrew) {
     Conversation conversation;
     conversation.negotiate();
-    conversation.table().add({.name = "fail",
-                              .doc = "",
-                              .run = [](const Arguments&) -> json::value {
-                                  throw Error("/dev/vhost-vdpa-0: busy");
-                              }});
-    conversation.table().add({.name = "fail-oddly",
-                              .doc = "",
-                              .run = [](const Arguments&) -> json::value {
-                                  throw std::length_error("too long");
-                              }});
     conversation.table().add(
-        {.name = "fail-later",
-         .doc = "",
-         .run = [](const Arguments&) -> boost::asio::awaitable<json::value> {
-             throw QmpError(ErrorClass::device_not_active, "not active");
-             co_return json::object{};
+        {.name = "fail", .doc = "", .run = [](const Arguments&) -> json::value {
+             throw Error("/dev/vhost-vdpa-0: busy");
          }});
+    conversation.table().add(
+        {.name = "fail-oddly", .doc = "", .run = [](const Arguments&) -> json::value {
+             throw std::length_error("too long");
+         }});
+    conversation.table().add({.name = "fail-later",
+                              .doc = "",
+                              .run = [](const Arguments&) -> boost::asio::awaitable<json::value> {
+                                  throw QmpError(ErrorClass::device_not_active, "not active");
+                                  co_return json::object{};
+                              }});
     EXPECT_THAT(
         conversation.say(R"({"execute":"fail","id":1})"),
         ElementsAre(
@@ -241,10 +241,11 @@ TEST(QmpSession, TellsWhatACommandThrew) {
 
 TEST(QmpSession, GreetsWithTheVersionThatQueryVersionTells) {
     const auto greeting = Session::greeting();
-    EXPECT_THAT(wire_text(greeting),
-                testing::MatchesRegex(
-                    R"(\{"QMP": \{"version": \{"qemu": \{"micro": [0-9]+, "minor": [0-9]+, "major": [0-9]+\}, )"
-                    R"("package": "viaduct-[0-9]+\.[0-9]+\.[0-9]+"\}, "capabilities": \[\]\}\})"));
+    EXPECT_THAT(
+        wire_text(greeting),
+        testing::MatchesRegex(
+            R"(\{"QMP": \{"version": \{"qemu": \{"micro": [0-9]+, "minor": [0-9]+, "major": [0-9]+\}, )"
+            R"("package": "viaduct-[0-9]+\.[0-9]+\.[0-9]+"\}, "capabilities": \[\]\}\})"));
     Conversation conversation;
     const auto lines = conversation.negotiate().say(R"({"execute":"query-version"})");
     EXPECT_EQ(json::parse(lines.front()).at("return"), greeting.at("QMP").at("version"));

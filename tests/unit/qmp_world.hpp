@@ -1,11 +1,6 @@
 /// A QMP server on a socket of its own, its io_context on a thread of its own, and clients of it.
 #pragma once
 
-#include <unistd.h>
-
-#include <atomic>
-#include <chrono>
-#include <filesystem>
 #include <future>
 #include <memory>
 #include <string>
@@ -21,29 +16,13 @@
 
 #include "tests/qmp_client.hpp"
 #include "tests/unit/qmp_conversation.hpp"
+#include "tests/unit/qmp_temporary_folder.hpp"
 #include "vmm/control/qmp_server.hpp"
 
 namespace viaduct::control {
 
-class TemporaryFolder {
-public:
-    TemporaryFolder() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "viaduct-qmp-XXXXXX");
-        if (::mkdtemp(pattern.data()) == nullptr) throw SystemError("mkdtemp " + pattern);
-        path_ = pattern;
-    }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-
-    [[nodiscard]] std::string file(std::string_view name) const { return path_ / name; }
-
-private:
-    std::filesystem::path path_;
-};
-
 class QmpWorld {
-public:
+ public:
     explicit QmpWorld(const Limits& limits = {})
         : server_(std::make_unique<QmpServer>(io_, commands_, limits)) {
         add_sample_commands(commands_);
@@ -93,24 +72,25 @@ public:
         return done->get_future();
     }
 
-private:
+ private:
     void add_own_commands() {
-        commands_.add({.name = "wait",
-                       .doc = "Wait until the test releases it.",
-                       .run = [this](const Arguments&) -> boost::asio::awaitable<boost::json::value> {
-                           boost::system::error_code cancelled;
-                           co_await released_.async_wait(boost::asio::redirect_error(
-                               boost::asio::use_awaitable, cancelled));
-                           co_return "released";
-                       }});
-        commands_.add({.name = "say",
-                       .doc = "Return that many letters.",
-                       .parameters = {{.name = "letters", .type = ArgumentType::integer, .doc = ""}},
-                       .run = [](const Arguments& arguments) -> boost::json::value {
-                           const auto letters = arguments.get<std::int64_t>("letters");
-                           return boost::json::value(
-                               std::string(static_cast<std::size_t>(letters), 'x'));
-                       }});
+        commands_.add(
+            {.name = "wait",
+             .doc = "Wait until the test releases it.",
+             .run = [this](const Arguments&) -> boost::asio::awaitable<boost::json::value> {
+                 boost::system::error_code cancelled;
+                 co_await released_.async_wait(
+                     boost::asio::redirect_error(boost::asio::use_awaitable, cancelled));
+                 co_return "released";
+             }});
+        commands_.add(
+            {.name = "say",
+             .doc = "Return that many letters.",
+             .parameters = {{.name = "letters", .type = ArgumentType::integer, .doc = ""}},
+             .run = [](const Arguments& arguments) -> boost::json::value {
+                 const auto letters = arguments.get<std::int64_t>("letters");
+                 return boost::json::value(std::string(static_cast<std::size_t>(letters), 'x'));
+             }});
         commands_.add({.name = "stop",
                        .doc = "Emit STOP.",
                        .run = [this](const Arguments&) -> boost::json::value {

@@ -1,6 +1,6 @@
-/// The driver's side of a split ring, as small as a test needs it (virtio 1.2, 2.7.13): guest memory
-/// in a memfd, real rings in it, real eventfds. Chains can be posted properly, or descriptor by
-/// descriptor with whatever nonsense a test wants a device to meet.
+/// The driver's side of a split ring, as small as a test needs it (virtio 1.2, 2.7.13): guest
+/// memory in a memfd, real rings in it, real eventfds. Chains can be posted properly, or descriptor
+/// by descriptor with whatever nonsense a test wants a device to meet.
 #pragma once
 
 #include <poll.h>
@@ -26,7 +26,7 @@ namespace viaduct::test {
 
 /// Guest memory with an allocator that never frees. Several queues' threads may allocate.
 class GuestMemory {
-public:
+ public:
     explicit GuestMemory(std::size_t size = std::size_t{16} << 20, Iova base = Iova{1 << 20})
         : fd_(::memfd_create("guest memory", MFD_CLOEXEC)), base_(base) {
         if (!fd_ || ::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
@@ -62,7 +62,7 @@ public:
         return value;
     }
 
-private:
+ private:
     Fd fd_;
     Mapping mapping_;
     AddressSpace space_;
@@ -78,7 +78,7 @@ struct Buffer {
 };
 
 class RingDriver {
-public:
+ public:
     RingDriver(GuestMemory& memory, std::uint16_t size, bool event_idx = true)
         : memory_(memory), event_idx_(event_idx), chains_(size) {
         using virtio::SplitRing;
@@ -150,8 +150,8 @@ public:
         }
         const std::uint16_t slot = free_.back();
         free_.pop_back();
-        set_descriptor(slot, {table, static_cast<std::uint32_t>(bytes),
-                              virtio::descriptor_flag::indirect, 0});
+        set_descriptor(
+            slot, {table, static_cast<std::uint32_t>(bytes), virtio::descriptor_flag::indirect, 0});
         chains_[slot] = {slot};
         put_available(slot);
         return slot;
@@ -211,7 +211,8 @@ public:
         return ring_->used_idx().load(std::memory_order_seq_cst) != next_used_.value();
     }
 
-    /// Sleeps until the device calls; nothing after `limit`. A notification that is lost shows here.
+    /// Sleeps until the device calls; nothing after `limit`. A notification that is lost shows
+    /// here.
     std::optional<virtio::UsedElement> wait_used(
         std::chrono::milliseconds limit = std::chrono::seconds(10)) {
         while (true) {
@@ -223,7 +224,7 @@ public:
         }
     }
 
-private:
+ private:
     static virtio::Descriptor as_descriptor(const Buffer& buffer, std::uint16_t next, bool last) {
         const unsigned flags = (last ? 0U : virtio::descriptor_flag::next) |
                                (buffer.writable ? virtio::descriptor_flag::write : 0U);

@@ -17,7 +17,7 @@ using test::TemporaryImage;
 using testing::HasSubstr;
 
 class SoftDeviceRules : public testing::Test {
-protected:
+ protected:
     SoftDeviceOptions options(unsigned queues = 1) const {
         SoftDeviceOptions options;
         options.image = file_.path();
@@ -91,7 +91,8 @@ TEST_F(SoftDeviceRules, ConfigurationEndsWhereItEnds) {
     std::array<std::byte, 4> bytes{};
     EXPECT_EQ(error_of([&] { device.read_config(56, bytes); }), "");
     EXPECT_THAT(error_of([&] { device.read_config(57, bytes); }), HasSubstr("57"));
-    EXPECT_THAT(error_of([&] { device.read_config(0xffffffff, bytes); }), HasSubstr("there are 60"));
+    EXPECT_THAT(error_of([&] { device.read_config(0xffffffff, bytes); }),
+                HasSubstr("there are 60"));
     EXPECT_THAT(error_of([&] { device.write_config(60, bytes); }), HasSubstr("there are 60"));
 }
 
@@ -123,9 +124,8 @@ TEST_F(SoftDeviceRules, StatusBitsOnlyAddUp) {
 
 TEST_F(SoftDeviceRules, FeaturesThatAreNotOfferedAreRefused) {
     SoftDevice device(options());
-    EXPECT_THAT(
-        error_of([&] { device.set_features(device.features() | feature::ring_packed); }),
-        HasSubstr("not offered"));
+    EXPECT_THAT(error_of([&] { device.set_features(device.features() | feature::ring_packed); }),
+                HasSubstr("not offered"));
 }
 
 TEST_F(SoftDeviceRules, FeaturesAreFixedByFeaturesOk) {
@@ -154,9 +154,8 @@ TEST_F(SoftDeviceRules, QueueSizesArePowersOfTwoUpToTheMaximum) {
     SoftDevice device(options());
     EXPECT_EQ(device.max_queue_size(0), 256);
     for (const unsigned size : {0U, 3U, 512U}) {
-        EXPECT_THAT(
-            error_of([&] { device.set_queue_size(0, static_cast<std::uint16_t>(size)); }),
-            HasSubstr("power of two up to 256"));
+        EXPECT_THAT(error_of([&] { device.set_queue_size(0, static_cast<std::uint16_t>(size)); }),
+                    HasSubstr("power of two up to 256"));
     }
     device.set_queue_size(0, 1);
     device.set_queue_size(0, 256);
@@ -175,7 +174,8 @@ TEST_F(SoftDeviceRules, RingsCannotChangeWhileTheDeviceRunsUnlessSuspended) {
     disk.start();
     SoftDevice& device = disk.device();
     const auto addresses = disk.driver().addresses();
-    EXPECT_THAT(error_of([&] { device.set_queue_size(0, 64); }), HasSubstr("while the device runs"));
+    EXPECT_THAT(error_of([&] { device.set_queue_size(0, 64); }),
+                HasSubstr("while the device runs"));
     EXPECT_THAT(error_of([&] { device.set_ring_addresses(0, addresses); }),
                 HasSubstr("while the device runs"));
     EXPECT_THAT(error_of([&] { device.set_ring_state(0, vdpa::SplitRingState{}); }),
@@ -219,6 +219,7 @@ TEST_F(SoftDeviceRules, CallsAndTheConfigCallAreForgottenByAResetButKicksAndTheM
     disk.start();
     ASSERT_EQ(disk.flush(), VIRTIO_BLK_S_OK);
     disk.device().reset();
+    (void)disk.driver().call_event().take();  // the flush's
     disk.driver().start_at({});
     disk.negotiate(disk.device().features());
     disk.device().set_queue_size(0, disk.driver().setup().size);
@@ -236,8 +237,7 @@ TEST_F(SoftDeviceRules, CallsAndTheConfigCallAreForgottenByAResetButKicksAndTheM
     disk.driver().put_available(999);
     disk.driver().publish();
     disk.driver().kick();
-    EXPECT_TRUE(
-        eventually([&] { return (disk.device().status() & status::needs_reset) != 0; }));
+    EXPECT_TRUE(eventually([&] { return (disk.device().status() & status::needs_reset) != 0; }));
     EXPECT_FALSE(disk.config_call().pending());
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <gtest/gtest.h>
 #include <linux/virtio_blk.h>
 
 #include <array>
@@ -14,6 +13,8 @@
 #include <random>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "devices/virtio/spec.hpp"
 #include "tests/unit/ring_driver.hpp"
@@ -34,7 +35,7 @@ inline Bytes random_bytes(std::size_t count, unsigned seed) {
 
 /// A file that goes away with the test. `/dev/shm` is a tmpfs, `/var/tmp` a disk.
 class TemporaryImage {
-public:
+ public:
     explicit TemporaryImage(const std::string& folder, std::size_t size = std::size_t{8} << 20)
         : path_(folder + "/viaduct-test-XXXXXX") {
         fd_ = Fd(::mkstemp(path_.data()));
@@ -58,7 +59,7 @@ public:
                   static_cast<ssize_t>(bytes.size()));
     }
 
-private:
+ private:
     std::string path_;
     Fd fd_;
 };
@@ -80,7 +81,7 @@ inline std::uint64_t usual_features(vdpa::Device& device, bool event_idx) {
 }
 
 class SoftDisk {
-public:
+ public:
     explicit SoftDisk(std::unique_ptr<soft::SoftDevice> device, std::uint16_t ring_size = 64,
                       bool event_idx = true)
         : device_(std::move(device)), event_idx_(event_idx) {
@@ -117,7 +118,8 @@ public:
         device_->set_config_call(config_call_);
     }
     void go() {
-        device_->set_status(static_cast<std::uint8_t>(device_->status() | virtio::status::driver_ok));
+        device_->set_status(
+            static_cast<std::uint8_t>(device_->status() | virtio::status::driver_ok));
     }
     void start(virtio::RingIndex base = {}) {
         negotiate(usual_features(*device_, event_idx_));
@@ -143,7 +145,8 @@ public:
 
     /// Posts a request over `content`, in `pieces` buffers of about the same length.
     PostedRequest post(unsigned queue, std::uint32_t type, std::uint64_t first_sector, Iova content,
-                       std::size_t length, Framing framing = Framing::plain, std::size_t pieces = 1) {
+                       std::size_t length, Framing framing = Framing::plain,
+                       std::size_t pieces = 1) {
         const bool reads = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
         PostedRequest request{0, content, length, put_status()};
         std::vector<Buffer> buffers{{put_header(type, first_sector), 16, false}};
@@ -196,12 +199,12 @@ public:
         return {bytes.begin(), bytes.end()};
     }
 
-private:
+ private:
     GuestMemory memory_{std::size_t{32} << 20};
-    std::unique_ptr<soft::SoftDevice> device_;
-    bool event_idx_;
     std::vector<std::unique_ptr<RingDriver>> drivers_;
     EventFd config_call_;
+    std::unique_ptr<soft::SoftDevice> device_;  // goes before the eventfds that it uses
+    bool event_idx_;
     std::uint32_t used_length_ = 0;
 };
 

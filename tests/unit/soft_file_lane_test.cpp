@@ -1,9 +1,8 @@
 /// What a FileLane makes of results that a healthy file gives rarely or never.
-#include "vdpa/soft/image/file_lane.hpp"
-
 #include <gtest/gtest.h>
 
 #include "tests/unit/soft_disk.hpp"
+#include "vdpa/soft/image/file_lane.hpp"
 
 namespace viaduct::soft {
 namespace {
@@ -13,7 +12,7 @@ using test::random_bytes;
 using test::TemporaryImage;
 
 class FileLaneResults : public testing::Test {
-protected:
+ protected:
     FileLaneResults() {
         ring_.enable();
         file_.write(0, content_);
@@ -35,9 +34,9 @@ protected:
         std::optional<int> outcome;
         while (!outcome) {
             ring_.submit(true);
-            ring_.for_each_completion([&](std::uint64_t tag, int result) {
-                EXPECT_EQ(tag, reinterpret_cast<std::uintptr_t>(&operation));
-                outcome = lane.proceed(operation, result);
+            ring_.for_each_completion([&](const io_uring_cqe& completion) {
+                EXPECT_EQ(io_uring_cqe_get_data(&completion), &operation);
+                outcome = lane.proceed(operation, completion.res);
             });
         }
         return *outcome;
@@ -113,7 +112,8 @@ TEST_F(FileLaneResults, OnlyAlignedRequestsGoToTheDirectDescriptor) {
     FileAccess access = image_.access();
     access.buffered = -1;
     FileLane direct_only(ring_, access, limits);
-    const auto outcome = [&](std::uint64_t offset, std::size_t memory_offset, std::uint64_t length) {
+    const auto outcome = [&](std::uint64_t offset, std::size_t memory_offset,
+                             std::uint64_t length) {
         iovec piece{memory_.data() + memory_offset, length};
         Operation operation;
         operation.offset = offset;
@@ -146,7 +146,8 @@ TEST_P(Clearing, ZerosAreWrittenWhereTheFileSystemCannotClear) {
     std::optional<int> outcome;
     while (!outcome) {
         ring_.submit(true);
-        ring_.for_each_completion([&](std::uint64_t, int result) {
+        ring_.for_each_completion([&](const io_uring_cqe& completion) {
+            int result = completion.res;
             const int refused = GetParam() ? 2 : 1;
             if (refusals < refused) result = -EOPNOTSUPP;
             ++refusals;

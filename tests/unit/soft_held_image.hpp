@@ -13,10 +13,10 @@
 namespace viaduct::test {
 
 class HeldImage final : public soft::Image {
-public:
+ public:
     /// The end that the test writes to.
     class Gate {
-    public:
+     public:
         Gate() {
             std::array<int, 2> ends{};
             if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw SystemError("pipe");
@@ -29,7 +29,7 @@ public:
         }
         [[nodiscard]] int read_end() const { return read_.get(); }
 
-    private:
+     private:
         Fd read_;
         Fd write_;
     };
@@ -42,9 +42,9 @@ public:
         return std::make_unique<HeldLane>(ring, gate_);
     }
 
-private:
+ private:
     class HeldLane final : public soft::Lane {
-    public:
+     public:
         HeldLane(IoUring& ring, const Gate& gate) : ring_(ring), gate_(gate) {}
         void start(soft::Operation& operation) noexcept override {
             io_uring_sqe& request = ring_.next_request();
@@ -56,7 +56,7 @@ private:
             return std::min(result, 0);
         }
 
-    private:
+     private:
         IoUring& ring_;
         const Gate& gate_;
     };

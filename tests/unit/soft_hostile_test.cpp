@@ -20,7 +20,7 @@ constexpr std::uint16_t ring_size = 16;
 constexpr std::uint64_t nowhere = 0x10000000000;
 
 class HostileRing : public testing::TestWithParam<bool> {
-protected:
+ protected:
     HostileRing() { disk_.start(); }
 
     SoftDeviceOptions options() const {
@@ -42,9 +42,8 @@ protected:
 
     /// The queue has stopped, the guest is told, the other queue works, and a reset mends it all.
     void expect_needs_reset() {
-        ASSERT_TRUE(eventually([&] {
-            return (disk_.device().status() & virtio::status::needs_reset) != 0;
-        }));
+        ASSERT_TRUE(eventually(
+            [&] { return (disk_.device().status() & virtio::status::needs_reset) != 0; }));
         EXPECT_TRUE(eventually([&] { return disk_.config_call().take(); }));
         EXPECT_EQ(disk_.device().counters(0).ring_faults.load(), 1U);
         EXPECT_EQ(disk_.run(1, VIRTIO_BLK_T_FLUSH, 0, Iova{}, 0), VIRTIO_BLK_S_OK);
@@ -161,7 +160,7 @@ TEST_P(HostileRing, WhatCameBeforeTheNonsenseIsAnswered) {
 
 /// Requests whose ring is in order but whose buffers are not: answered with an error.
 class HostileRequest : public HostileRing {
-protected:
+ protected:
     void expect_io_error(const std::vector<Buffer>& buffers, Framing framing = Framing::plain) {
         const Iova status = disk_.put_status();
         std::vector<Buffer> all = buffers;
@@ -176,11 +175,17 @@ protected:
 
 INSTANTIATE_TEST_SUITE_P(WithAndWithoutEventIdx, HostileRequest, testing::Bool());
 
-TEST_P(HostileRequest, WithoutAHeader) { expect_io_error({}); }
+TEST_P(HostileRequest, WithoutAHeader) {
+    expect_io_error({});
+}
 
-TEST_P(HostileRequest, WithAShortHeader) { expect_io_error({{header_, 15, false}}); }
+TEST_P(HostileRequest, WithAShortHeader) {
+    expect_io_error({{header_, 15, false}});
+}
 
-TEST_P(HostileRequest, WithAHeaderOutsideMemory) { expect_io_error({{Iova{nowhere}, 16, false}}); }
+TEST_P(HostileRequest, WithAHeaderOutsideMemory) {
+    expect_io_error({{Iova{nowhere}, 16, false}});
+}
 
 TEST_P(HostileRequest, WithContentOutsideMemory) {
     expect_io_error({{header_, 16, false}, {Iova{nowhere}, 512, true}});
@@ -214,13 +219,13 @@ TEST(HostileRequests, WithMoreBuffersThanTheDeviceSaidOnARingThatIsLongEnough) {
 }
 
 class HeldRing : public testing::Test {
-protected:
+ protected:
     HeldRing() { disk_.start(); }
 
     test::HeldImage::Gate gate_;
-    SoftDisk disk_{std::make_unique<SoftDevice>(std::make_unique<test::HeldImage>(gate_),
-                                                SoftDeviceOptions{}),
-                   ring_size};
+    SoftDisk disk_{
+        std::make_unique<SoftDevice>(std::make_unique<test::HeldImage>(gate_), SoftDeviceOptions{}),
+        ring_size};
     Iova buffer_ = disk_.memory().allocate(4096);
 };
 
@@ -228,8 +233,8 @@ TEST_F(HeldRing, AHeadThatIsInFlightIsNotTakenTwice) {
     const auto request = disk_.post(0, VIRTIO_BLK_T_IN, 0, buffer_, 512);
     disk_.driver().put_available(request.head);
     disk_.driver().publish_and_kick();
-    EXPECT_TRUE(eventually(
-        [&] { return (disk_.device().status() & virtio::status::needs_reset) != 0; }));
+    EXPECT_TRUE(
+        eventually([&] { return (disk_.device().status() & virtio::status::needs_reset) != 0; }));
     gate_.release(Bytes(512, std::byte{1}));
     EXPECT_TRUE(disk_.driver().wait_used()) << "the first one is answered all the same";
     EXPECT_FALSE(disk_.driver().take_used());

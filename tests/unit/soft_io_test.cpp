@@ -1,9 +1,9 @@
 /// Requests through real rings, eventfds and files: on a tmpfs and, with O_DIRECT, on a disk; with
 /// and without the event index.
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <thread>
 
 #include "tests/unit/soft_disk.hpp"
 
@@ -29,7 +29,7 @@ struct Place {
 };
 
 class SoftIo : public testing::TestWithParam<Place> {
-protected:
+ protected:
     SoftDeviceOptions options(unsigned queues = 1) const {
         SoftDeviceOptions options;
         options.image = file_.path();
@@ -119,9 +119,9 @@ TEST_P(SoftIo, DoesNotMindHowARequestIsFramed) {
     EXPECT_EQ(file_.read(9 * sector, sector), content);
     // Data and status in one buffer.
     const Iova target = disk_.memory().allocate(sector + 1);
-    const auto head = disk_.driver().add(std::array{
-        test::Buffer{disk_.put_header(VIRTIO_BLK_T_IN, 9), 16, false},
-        test::Buffer{target, sector + 1, true}});
+    const auto head =
+        disk_.driver().add(std::array{test::Buffer{disk_.put_header(VIRTIO_BLK_T_IN, 9), 16, false},
+                                      test::Buffer{target, sector + 1, true}});
     EXPECT_EQ(disk_.finish(0, {head, target, sector, target + sector}), ok);
     EXPECT_EQ(disk_.get(target, sector), content);
 }

@@ -1,8 +1,8 @@
 /// Suspend, resume and reset, with requests in flight.
-#include <gtest/gtest.h>
-
 #include <atomic>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "tests/unit/soft_disk.hpp"
 #include "tests/unit/soft_held_image.hpp"
@@ -16,27 +16,28 @@ using test::random_bytes;
 using test::SoftDisk;
 using test::TemporaryImage;
 
-vdpa::RingState at(std::uint16_t index) { return vdpa::SplitRingState{index}; }
+vdpa::RingState at(std::uint16_t index) {
+    return vdpa::SplitRingState{index};
+}
 
 class HeldDisk : public testing::Test {
-protected:
+ protected:
     HeldDisk() { disk_.start(); }
 
     test::PostedRequest post_and_wait_until_in_flight() {
         const std::uint64_t before = device().counters(0).requests.load();
         const auto request = disk_.post(0, VIRTIO_BLK_T_IN, 0, buffer_, 512);
         driver().publish_and_kick();
-        EXPECT_TRUE(
-            eventually([&] { return device().counters(0).requests.load() == before + 1; }));
+        EXPECT_TRUE(eventually([&] { return device().counters(0).requests.load() == before + 1; }));
         return request;
     }
     SoftDevice& device() { return disk_.device(); }
     test::RingDriver& driver() { return disk_.driver(); }
 
     test::HeldImage::Gate gate_;
-    SoftDisk disk_{std::make_unique<SoftDevice>(std::make_unique<test::HeldImage>(gate_),
-                                                SoftDeviceOptions{}),
-                   16};
+    SoftDisk disk_{
+        std::make_unique<SoftDevice>(std::make_unique<test::HeldImage>(gate_), SoftDeviceOptions{}),
+        16};
     Iova buffer_ = disk_.put(Bytes(512, std::byte{0xcc}));
 };
 
@@ -104,7 +105,7 @@ TEST_F(HeldDisk, SuspendLeavesTheGuestsKicksOn) {
 
 /// Writes and reads back until told to stop.
 class Load {
-public:
+ public:
     Load(SoftDisk& disk, unsigned queue) : disk_(disk), queue_(queue) {}
     void run(const std::atomic<bool>& stop) {
         constexpr unsigned depth = 8;
@@ -122,7 +123,7 @@ public:
     }
     [[nodiscard]] unsigned rounds() const { return rounds_; }
 
-private:
+ private:
     void fill(Iova buffer, std::uint32_t value) {
         for (unsigned i = 0; i < 1024; ++i) disk_.memory().store(buffer + i * 4ULL, value);
     }
@@ -152,7 +153,7 @@ struct Kind {
 };
 
 class DiskUnderLoad : public testing::TestWithParam<Kind> {
-protected:
+ protected:
     SoftDeviceOptions options() const {
         SoftDeviceOptions options;
         options.image = file_.path();

@@ -1,8 +1,8 @@
 #include "devices/virtio/split_ring_chain.hpp"
 
-#include <gtest/gtest.h>
-
 #include <array>
+
+#include <gtest/gtest.h>
 
 #include "tests/unit/ring_driver.hpp"
 
@@ -15,7 +15,7 @@ constexpr std::uint16_t ring_size = 8;
 constexpr std::uint16_t longest = 12;
 
 class Chains : public testing::Test {
-protected:
+ protected:
     std::optional<RingFault> read(std::uint16_t head = 0) { return reader_.read(head); }
     const Chain& chain() { return reader_.chain(); }
 
@@ -49,8 +49,8 @@ TEST_F(Chains, AreSplitIntoReadableAndWritable) {
 }
 
 TEST_F(Chains, AreReadThroughAnIndirectTable) {
-    driver_.add_indirect(std::array{test::Buffer{buffer_, 16, false},
-                                    test::Buffer{buffer_ + 16, 100, true}});
+    driver_.add_indirect(
+        std::array{test::Buffer{buffer_, 16, false}, test::Buffer{buffer_ + 16, 100, true}});
     ASSERT_EQ(read(), std::nullopt);
     EXPECT_EQ(chain().readable.size(), 1U);
     EXPECT_EQ(chain().writable.size(), 1U);
@@ -78,9 +78,13 @@ TEST_F(Chains, StayWhatTheyWereWhenTheirTableIsRewritten) {
 
 TEST_F(Chains, HaveNoBytesWhereABufferIsNotInMemory) {
     constexpr std::uint64_t top = ~std::uint64_t{0};
-    for (const auto& [address, length] :
-         {std::pair{Iova{0}, 16U}, {Iova{memory_.end().value - 8}, 16U}, {memory_.end(), 1U},
-          {Iova{top - 7}, 16U}, {Iova{top}, 0xffffffffU}, {buffer_, 0U}, {buffer_, 0xffffffffU}}) {
+    for (const auto& [address, length] : {std::pair{Iova{0}, 16U},
+                                          {Iova{memory_.end().value - 8}, 16U},
+                                          {memory_.end(), 1U},
+                                          {Iova{top - 7}, 16U},
+                                          {Iova{top}, 0xffffffffU},
+                                          {buffer_, 0U},
+                                          {buffer_, 0xffffffffU}}) {
         driver_.set_descriptor(0, {address, length, flag::write, 0});
         ASSERT_EQ(read(), std::nullopt);
         EXPECT_TRUE(chain().writable[0].bytes.empty()) << address.value << '+' << length;

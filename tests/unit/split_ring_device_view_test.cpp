@@ -1,8 +1,8 @@
 #include "devices/virtio/split_ring_device_view.hpp"
 
-#include <gtest/gtest.h>
-
 #include <array>
+
+#include <gtest/gtest.h>
 
 #include "tests/unit/ring_driver.hpp"
 
@@ -13,14 +13,15 @@ constexpr std::uint16_t ring_size = 8;
 
 /// Both ways of asking for notifications.
 class DeviceView : public testing::TestWithParam<bool> {
-protected:
+ protected:
     void start_at(RingIndex index) {
         driver_.start_at(index);
         view_ = SplitRingDeviceView(driver_.ring(), GetParam(), index);
         view_.take_over();
     }
     void post(unsigned count = 1) {
-        for (unsigned i = 0; i < count; ++i) driver_.add(std::array{test::Buffer{buffer_, 1, true}});
+        for (unsigned i = 0; i < count; ++i)
+            driver_.add(std::array{test::Buffer{buffer_, 1, true}});
     }
     /// Takes all, gives all back.
     unsigned serve() {

@@ -1,8 +1,8 @@
 #include "devices/virtio/split_ring.hpp"
 
-#include <gtest/gtest.h>
-
 #include <array>
+
+#include <gtest/gtest.h>
 
 #include "tests/unit/ring_driver.hpp"
 
@@ -42,22 +42,21 @@ TEST_P(PassedEvent, IsTrueExactlyWhenTheEntryOfTheEventWasPassed) {
         << "event " << event << ", from " << before << " to " << now;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    TruthTable, PassedEvent,
-    testing::Values(EventCase{0, 0, 0, false},            // nothing happened
-                    EventCase{0, 0, 1, true},             // the very entry
-                    EventCase{0, 0, 5, true},             // within a batch
-                    EventCase{4, 0, 5, true},             // the last of the batch
-                    EventCase{5, 0, 5, false},            // the one after the batch
-                    EventCase{6, 0, 5, false},            // well after it
-                    EventCase{0, 1, 5, false},            // long passed
-                    EventCase{65535, 0, 5, false},        // just passed
-                    EventCase{65535, 65535, 0, true},     // the wrap is the entry
-                    EventCase{65535, 65534, 2, true},     // a batch over the wrap
-                    EventCase{0, 65534, 2, true},         //
-                    EventCase{1, 65534, 2, true},         //
-                    EventCase{2, 65534, 2, false},        //
-                    EventCase{65533, 65534, 2, false}));  //
+INSTANTIATE_TEST_SUITE_P(TruthTable, PassedEvent,
+                         testing::Values(EventCase{0, 0, 0, false},      // nothing happened
+                                         EventCase{0, 0, 1, true},       // the very entry
+                                         EventCase{0, 0, 5, true},       // within a batch
+                                         EventCase{4, 0, 5, true},       // the last of the batch
+                                         EventCase{5, 0, 5, false},      // the one after the batch
+                                         EventCase{6, 0, 5, false},      // well after it
+                                         EventCase{0, 1, 5, false},      // long passed
+                                         EventCase{65535, 0, 5, false},  // just passed
+                                         EventCase{65535, 65535, 0, true},  // the wrap is the entry
+                                         EventCase{65535, 65534, 2, true},  // a batch over the wrap
+                                         EventCase{0, 65534, 2, true},      //
+                                         EventCase{1, 65534, 2, true},      //
+                                         EventCase{2, 65534, 2, false},     //
+                                         EventCase{65533, 65534, 2, false}));  //
 
 TEST(PassedEvent, AgreesWithCountingForEveryEventOfARing) {
     for (unsigned before = 65500; before < 65540; ++before) {
@@ -81,7 +80,7 @@ TEST(SplitRing, HasTheSizesOfTheSpecification) {
 }
 
 class SplitRingPlace : public testing::Test {
-protected:
+ protected:
     [[nodiscard]] bool found(const QueueSetup& queue) const {
         return SplitRing::find(memory_.space(), queue).has_value();
     }
@@ -91,7 +90,9 @@ protected:
                      true};
 };
 
-TEST_F(SplitRingPlace, IsFoundWhereItLiesInMemory) { EXPECT_TRUE(found(good_)); }
+TEST_F(SplitRingPlace, IsFoundWhereItLiesInMemory) {
+    EXPECT_TRUE(found(good_));
+}
 
 TEST_F(SplitRingPlace, RefusesASizeThatIsNoPowerOfTwo) {
     for (const std::uint16_t size : std::to_array<std::uint16_t>({0, 3, 255, 257, 65535})) {
@@ -103,8 +104,8 @@ TEST_F(SplitRingPlace, RefusesASizeThatIsNoPowerOfTwo) {
 TEST_F(SplitRingPlace, RefusesAnAreaOutsideMemory) {
     for (Iova QueueSetup::*area :
          {&QueueSetup::descriptors, &QueueSetup::driver_area, &QueueSetup::device_area}) {
-        for (const Iova bad : {Iova{0}, Iova{memory_.end().value - 16}, memory_.end(),
-                               Iova{~std::uint64_t{15}}}) {
+        for (const Iova bad :
+             {Iova{0}, Iova{memory_.end().value - 16}, memory_.end(), Iova{~std::uint64_t{15}}}) {
             QueueSetup queue = good_;
             queue.*area = bad;
             EXPECT_FALSE(found(queue)) << bad.value;

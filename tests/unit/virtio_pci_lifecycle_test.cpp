@@ -282,6 +282,20 @@ TEST_F(VirtioPciLifecycle, ResetPutsEveryRegisterBack) {
     world.device.on_reset = {};
 }
 
+TEST_F(VirtioPciLifecycle, StatusReads0AfterAResetThatMendedNothing) {
+    world.run_with_msix();
+    world.device.on_reset = [&] {
+        world.device.broken = true;
+        world.device.config_call().signal();
+    };
+    world.set_status(0);
+    world.settle();
+    EXPECT_EQ(world.status(), 0) << "a driver waits for 0, for ever if need be";
+    world.set_status(bits::acknowledge);
+    EXPECT_EQ(world.status(), bits::acknowledge | bits::needs_reset);
+    world.device.on_reset = {};
+}
+
 TEST_F(VirtioPciLifecycle, IsResetTwentyTimesWhileItRuns) {
     for (unsigned i = 1; i <= 20; ++i) {
         world.run_with_msix();

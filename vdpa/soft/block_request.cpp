@@ -54,9 +54,8 @@ Verdict BlockProtocol::judge(const virtio::Chain& chain, const RequestRoom& room
     }
     const std::uint64_t sent = total_length(chain.readable) - sizeof header;
     const bool from_device = header.type == VIRTIO_BLK_T_IN || header.type == VIRTIO_BLK_T_GET_ID;
-    const auto payload =
-        from_device ? collect(chain.writable, 0, fillable, room.segments)
-                    : collect(chain.readable, sizeof header, sent, room.segments);
+    const auto payload = from_device ? collect(chain.writable, 0, fillable, room.segments)
+                                     : collect(chain.readable, sizeof header, sent, room.segments);
     if (!payload) return Verdict::io_error;
     switch (header.type) {
         case VIRTIO_BLK_T_IN:
@@ -64,13 +63,17 @@ Verdict BlockProtocol::judge(const virtio::Chain& chain, const RequestRoom& room
             return judge_transfer(OperationKind::read, header.sector, *payload, request);
         case VIRTIO_BLK_T_OUT:
             return judge_transfer(OperationKind::write, header.sector, *payload, request);
-        case VIRTIO_BLK_T_FLUSH: begin(OperationKind::flush, request); return Verdict::start;
+        case VIRTIO_BLK_T_FLUSH:
+            begin(OperationKind::flush, request);
+            return Verdict::start;
         case VIRTIO_BLK_T_DISCARD:
             return judge_ranges(OperationKind::discard, *payload, room, request);
         case VIRTIO_BLK_T_WRITE_ZEROES:
             return judge_ranges(OperationKind::write_zeroes, *payload, room, request);
-        case VIRTIO_BLK_T_GET_ID: return tell_serial(*payload, request);
-        default: return Verdict::unsupported;
+        case VIRTIO_BLK_T_GET_ID:
+            return tell_serial(*payload, request);
+        default:
+            return Verdict::unsupported;
     }
 }
 
@@ -122,8 +125,7 @@ Verdict BlockProtocol::judge_transfer(OperationKind kind, std::uint64_t sector,
 }
 
 Verdict BlockProtocol::judge_ranges(OperationKind kind, const Payload& payload,
-                                    const RequestRoom& room,
-                                    BlockRequest& request) const noexcept {
+                                    const RequestRoom& room, BlockRequest& request) const noexcept {
     using Range = virtio_blk_discard_write_zeroes;
     const bool discard = kind == OperationKind::discard;
     if (!accepted(discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES)) {
@@ -157,8 +159,8 @@ Verdict BlockProtocol::judge_range(OperationKind kind,
     constexpr std::uint32_t unmap = VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
     const std::uint32_t known_flags = kind == OperationKind::write_zeroes ? unmap : 0;
     if ((range.flags & ~known_flags) != 0) return Verdict::unsupported;
-    const bool inside = range.sector <= terms_.sectors &&
-                        range.num_sectors <= terms_.sectors - range.sector;
+    const bool inside =
+        range.sector <= terms_.sectors && range.num_sectors <= terms_.sectors - range.sector;
     return inside && range.num_sectors <= most_range_sectors ? Verdict::ok : Verdict::io_error;
 }
 

@@ -28,9 +28,9 @@ std::uint16_t longest_chain(std::uint16_t ring_size) noexcept {
     return std::max<std::uint16_t>(ring_size, most_segments + 2);
 }
 
-/// The engine is the only one to write.
+/// The engine is the only one to write. release: who sees the count sees what was counted done.
 void count(std::atomic<std::uint64_t>& counter) noexcept {
-    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
 }  // namespace
@@ -92,7 +92,7 @@ void QueueEngine::run() noexcept {
     view_.take_over();
     while (true) {
         ring_.for_each_completion(
-            [this](std::uint64_t tag, int result) { on_completion(tag, result); });
+            [this](const io_uring_cqe& completion) { on_completion(completion); });
         publish();
         if (takes()) take_available();
         publish();
@@ -153,10 +153,18 @@ std::optional<virtio::RingFault> QueueEngine::take_one() noexcept {
     request.in_flight = true;
     ++in_flight_;
     switch (verdict) {
-        case Verdict::start: lane_->start(request); break;
-        case Verdict::ok: finish(request, VIRTIO_BLK_S_OK); break;
-        case Verdict::unsupported: finish(request, VIRTIO_BLK_S_UNSUPP); break;
-        default: finish(request, VIRTIO_BLK_S_IOERR); break;
+        case Verdict::start:
+            lane_->start(request);
+            break;
+        case Verdict::ok:
+            finish(request, VIRTIO_BLK_S_OK);
+            break;
+        case Verdict::unsupported:
+            finish(request, VIRTIO_BLK_S_UNSUPP);
+            break;
+        default:
+            finish(request, VIRTIO_BLK_S_IOERR);
+            break;
     }
     return std::nullopt;
 }
@@ -170,21 +178,23 @@ void QueueEngine::break_down(virtio::RingFault fault) noexcept {
     if (setup_.config_call != nullptr) setup_.config_call->signal();
 }
 
-void QueueEngine::on_completion(std::uint64_t tag, int result) noexcept {
+void QueueEngine::on_completion(const io_uring_cqe& completion) noexcept {
+    const std::uint64_t tag = completion.user_data;
     if (tag == kick_tag) {
         kick_armed_ = false;
-        if (result > 0 && setup_.kick->take()) count(setup_.counters.kicks);
+        if (completion.res > 0 && setup_.kick->take()) count(setup_.counters.kicks);
         return;
     }
     if (tag == stop_tag || tag == cancel_tag) return;
-    // The address that the lane put there: one of requests_, which never move.
-    auto& request = static_cast<BlockRequest&>(*reinterpret_cast<Operation*>(tag));
+    // The lane put an operation's address there: one of requests_, which never move.
+    auto* operation = static_cast<Operation*>(io_uring_cqe_get_data(&completion));
+    auto& request = static_cast<BlockRequest&>(*operation);
     if (stopping() == Stop::abandon) {
         request.in_flight = false;
         --in_flight_;
         return;
     }
-    const auto outcome = lane_->proceed(request, result);
+    const auto outcome = lane_->proceed(request, completion.res);
     if (!outcome) return;
     if (*outcome == 0 && BlockProtocol::advance(request)) return lane_->start(request);
     finish(request, *outcome == 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);

@@ -1,6 +1,6 @@
 /// The engine of one queue: a thread that takes requests from the ring, has them done by the image,
-/// and hands them back. It sleeps in one place, in its io_uring, for completions, kicks and the word
-/// to stop alike. Nothing is copied: the kernel reads and writes guest memory. After the start
+/// and hands them back. It sleeps in one place, in its io_uring, for completions, kicks and the
+/// word to stop alike. Nothing is copied: the kernel reads and writes guest memory. After the start
 /// nothing is allocated, locked or logged per request.
 ///
 /// An engine lives from its queue's start to its stop and does not come back; the next one goes on
@@ -51,7 +51,7 @@ struct EngineSetup {
 };
 
 class QueueEngine {
-public:
+ public:
     /// Starts the thread. Throws Error when there is no io_uring or no thread to be had.
     QueueEngine(EngineSetup setup, Image& image);
     QueueEngine(const QueueEngine&) = delete;
@@ -71,7 +71,7 @@ public:
     /// After wait(): where the next engine goes on.
     [[nodiscard]] virtio::RingIndex next_avail() const noexcept { return view_.next_avail(); }
 
-private:
+ private:
     static void* thread_main(void* engine);
     void start_thread();
     void run() noexcept;
@@ -86,7 +86,7 @@ private:
     void break_down(virtio::RingFault fault) noexcept;
 
     void sleep() noexcept;
-    void on_completion(std::uint64_t tag, int result) noexcept;
+    void on_completion(const io_uring_cqe& completion) noexcept;
     void finish(BlockRequest& request, std::uint8_t status) noexcept;
     void publish() noexcept;
 
@@ -96,8 +96,8 @@ private:
     virtio::SplitRingDeviceView view_;
     virtio::ChainReader chains_;
     BlockProtocol protocol_;
-    std::vector<BlockRequest> requests_;  // by head
-    std::unique_ptr<iovec[]> segments_;   // most_segments for each
+    std::vector<BlockRequest> requests_;                         // by head
+    std::unique_ptr<iovec[]> segments_;                          // most_segments for each
     std::unique_ptr<virtio_blk_discard_write_zeroes[]> ranges_;  // most_ranges for each
     unsigned in_flight_ = 0;
     bool broken_ = false;

@@ -39,9 +39,10 @@ void check(const SoftDeviceOptions& options) {
     }
     if (!std::has_single_bit(options.queue_size) || options.queue_size < smallest_ring ||
         options.queue_size > largest_ring) {
-        throw Error("a queue of {} entries was asked for: queue-size= takes a power of two from {} "
-                    "to {}",
-                    options.queue_size, smallest_ring, largest_ring);
+        throw Error(
+            "a queue of {} entries was asked for: queue-size= takes a power of two from {} "
+            "to {}",
+            options.queue_size, smallest_ring, largest_ring);
     }
     if (options.serial.size() > VIRTIO_BLK_ID_BYTES) {
         throw Error("serial '{}' has {} bytes: at most {} fit", options.serial,
@@ -62,7 +63,9 @@ SoftDevice::SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& op
     reset();
 }
 
-SoftDevice::~SoftDevice() { stop_engines(QueueEngine::Stop::abandon); }
+SoftDevice::~SoftDevice() {
+    stop_engines(QueueEngine::Stop::abandon);
+}
 
 void SoftDevice::describe_disk() {
     const Geometry& geometry = image_->geometry();
@@ -100,9 +103,10 @@ SoftDevice::Queue& SoftDevice::queue_at(unsigned queue) {
 
 SoftDevice::Queue& SoftDevice::stopped_queue_at(unsigned queue, const char* wish) {
     if (running()) {
-        throw Error("{}: {} of queue {} cannot change while the device runs: suspend or reset it "
-                    "first",
-                    name(), wish, queue);
+        throw Error(
+            "{}: {} of queue {} cannot change while the device runs: suspend or reset it "
+            "first",
+            name(), wish, queue);
     }
     return queue_at(queue);
 }
@@ -111,14 +115,18 @@ bool SoftDevice::running() const noexcept {
     return (status_ & status::driver_ok) != 0 && !suspended_;
 }
 
-std::uint32_t SoftDevice::device_id() { return virtio::device_id::block; }
+std::uint32_t SoftDevice::device_id() {
+    return virtio::device_id::block;
+}
 
 std::uint16_t SoftDevice::max_queue_size(unsigned queue) {
     queue_at(queue);
     return max_queue_size_;
 }
 
-std::uint32_t SoftDevice::config_size() { return config_bytes; }
+std::uint32_t SoftDevice::config_size() {
+    return config_bytes;
+}
 
 void SoftDevice::set_features(std::uint64_t features) {
     if ((status_ & status::features_ok) != 0) {
@@ -138,8 +146,9 @@ std::uint8_t SoftDevice::status() {
 
 void SoftDevice::set_status(std::uint8_t status) {
     if ((status & status_) != status_) {
-        throw Error("{}: status {:#x} was asked for at {:#x}: bits only add up, a reset clears them",
-                    name(), status, status_);
+        throw Error(
+            "{}: status {:#x} was asked for at {:#x}: bits only add up, a reset clears them",
+            name(), status, status_);
     }
     const bool start = (status & ~status_ & status::driver_ok) != 0;
     if ((terms_.features & indispensable) != indispensable) {
@@ -147,9 +156,10 @@ void SoftDevice::set_status(std::uint8_t status) {
         status = static_cast<std::uint8_t>(status & ~status::features_ok);
     }
     if (start && (status & status::features_ok) == 0) {
-        throw Error("{}: DRIVER_OK without FEATURES_OK: the features {:#x} must be accepted first, "
-                    "with VERSION_1 and ACCESS_PLATFORM among them",
-                    name(), terms_.features);
+        throw Error(
+            "{}: DRIVER_OK without FEATURES_OK: the features {:#x} must be accepted first, "
+            "with VERSION_1 and ACCESS_PLATFORM among them",
+            name(), terms_.features);
     }
     if (start) start_engines();
     status_ = static_cast<std::uint8_t>(status & ~status::needs_reset);

@@ -36,9 +36,8 @@ void check(const Parameter& parameter, const json::object& given) {
         throw QmpError(ErrorClass::generic_error, "Parameter '{}' is missing", parameter.name);
     }
     if (!is_of(parameter.type, *value)) {
-        throw QmpError(ErrorClass::generic_error,
-                       "Invalid parameter type for '{}', expected: {}", parameter.name,
-                       name_of(parameter.type));
+        throw QmpError(ErrorClass::generic_error, "Invalid parameter type for '{}', expected: {}",
+                       parameter.name, name_of(parameter.type));
     }
     if (parameter.values.empty()) return;
     const std::string_view text = value->get_string();
@@ -67,11 +66,23 @@ Arguments::Arguments(const std::vector<Parameter>& parameters, json::object give
     }
 }
 
-void Arguments::read(const json::value& from, std::string& to) { to = from.as_string(); }
-void Arguments::read(const json::value& from, std::int64_t& to) { to = from.as_int64(); }
-void Arguments::read(const json::value& from, double& to) { to = from.to_number<double>(); }
-void Arguments::read(const json::value& from, bool& to) { to = from.as_bool(); }
-void Arguments::read(const json::value& from, json::array& to) { to = from.as_array(); }
-void Arguments::read(const json::value& from, json::object& to) { to = from.as_object(); }
+void Arguments::read(const json::value& from, std::string& to) {
+    to = from.as_string();
+}
+void Arguments::read(const json::value& from, std::int64_t& to) {
+    to = from.as_int64();
+}
+void Arguments::read(const json::value& from, double& to) {
+    to = from.to_number<double>();
+}
+void Arguments::read(const json::value& from, bool& to) {
+    to = from.as_bool();
+}
+void Arguments::read(const json::value& from, json::array& to) {
+    to = from.as_array();
+}
+void Arguments::read(const json::value& from, json::object& to) {
+    to = from.as_object();
+}
 
 }  // namespace viaduct::control

@@ -25,7 +25,7 @@ int family_of(int socket) {
 }
 
 class SocketStream final : public ByteStream {
-public:
+ public:
     SocketStream(const asio::any_io_executor& executor, const Fd& socket) : socket_(executor) {
         const asio::generic::stream_protocol protocol(family_of(socket.get()), 0);
         // Asio closes what it is given, so it gets a descriptor of its own.
@@ -51,14 +51,13 @@ public:
         socket_.close(ignored);
     }
 
-private:
+ private:
     asio::generic::stream_protocol::socket socket_;
 };
 
 }  // namespace
 
-std::unique_ptr<ByteStream> socket_stream(const asio::any_io_executor& executor,
-                                          const Fd& socket) {
+std::unique_ptr<ByteStream> socket_stream(const asio::any_io_executor& executor, const Fd& socket) {
     return std::make_unique<SocketStream>(executor, socket);
 }
 

@@ -15,7 +15,7 @@
 namespace viaduct::control {
 
 class ByteStream {
-public:
+ public:
     ByteStream() = default;
     ByteStream(const ByteStream&) = delete;
     ByteStream& operator=(const ByteStream&) = delete;
@@ -30,7 +30,7 @@ public:
 };
 
 /// A connected stream socket of any family; keeps a descriptor of its own.
-[[nodiscard]] std::unique_ptr<ByteStream> socket_stream(const boost::asio::any_io_executor& executor,
-                                                        const Fd& socket);
+[[nodiscard]] std::unique_ptr<ByteStream> socket_stream(
+    const boost::asio::any_io_executor& executor, const Fd& socket);
 
 }  // namespace viaduct::control

@@ -3,8 +3,8 @@
 ///
 ///     table.add({.name = "block_resize",
 ///                .doc = "Tell the guest that the image behind a disk has grown.",
-///                .parameters = {{.name = "id", .type = ArgumentType::string, .doc = "the device"}},
-///                .run = [&machine](const Arguments& arguments) -> boost::json::value {
+///                .parameters = {{.name = "id", .type = ArgumentType::string, .doc = "the
+///                device"}}, .run = [&machine](const Arguments& arguments) -> boost::json::value {
 ///                    machine.resize(arguments.get<std::string>("id"));
 ///                    return boost::json::object{};
 ///                }});
@@ -40,7 +40,7 @@ struct Command {
 };
 
 class CommandTable {
-public:
+ public:
     /// Holds the protocol's own commands: qmp_capabilities, query-version, query-commands.
     CommandTable();
     CommandTable(const CommandTable&) = delete;
@@ -58,7 +58,7 @@ public:
         return commands_;
     }
 
-private:
+ private:
     std::map<std::string_view, Command> commands_;
 };
 

@@ -41,8 +41,9 @@ std::string path_of(std::string_view address) {
     if (path.empty()) throw Error("--qmp {}: not a socket's address: use unix:PATH", address);
     constexpr auto longest = sizeof(sockaddr_un::sun_path) - 1;
     if (path.size() > longest) {
-        throw Error("--qmp {}: the path has {} bytes and a unix socket's at most {}: choose a shorter one",
-                    address, path.size(), longest);
+        throw Error(
+            "--qmp {}: the path has {} bytes and a unix socket's at most {}: choose a shorter one",
+            address, path.size(), longest);
     }
     return std::string(path);
 }
@@ -76,8 +77,8 @@ void ListeningSocket::clear_the_way() const {
                     address_);
     }
     if (::unlink(path_.c_str()) != 0 && errno != ENOENT) {
-        throw SystemError(fmt::format("--qmp {}: removing the socket of a process that is gone",
-                                      address_));
+        throw SystemError(
+            fmt::format("--qmp {}: removing the socket of a process that is gone", address_));
     }
 }
 
@@ -88,8 +89,9 @@ void ListeningSocket::bind_and_listen() {
     if (::bind(socket_.get(), generic(own), sizeof own) != 0) {
         const int error = errno;
         if (error == ENOENT) {
-            throw Error("--qmp {}: the directory {} does not exist: create it or choose another path",
-                        address_, std::filesystem::path(path_).parent_path().string());
+            throw Error(
+                "--qmp {}: the directory {} does not exist: create it or choose another path",
+                address_, std::filesystem::path(path_).parent_path().string());
         }
         if (error == EADDRINUSE) {
             throw Error("--qmp {}: in use by a running process: stop it or choose another path",

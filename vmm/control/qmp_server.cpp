@@ -67,7 +67,7 @@ struct Listener {
 /// The server's state on the io_context's thread. Its coroutines hold it, as they may be resumed
 /// once more after the server is gone.
 class QmpServer::Hub : public std::enable_shared_from_this<Hub> {
-public:
+ public:
     Hub(asio::io_context& io, const CommandTable& commands, const Limits& limits)
         : io_(io), commands_(commands), limits_(limits), progress_(io) {}
 
@@ -94,7 +94,7 @@ public:
         for (const auto& connection : connections) connection->close();
     }
 
-private:
+ private:
     asio::awaitable<void> say_farewell() {
         const auto self = shared_from_this();
         stop_listening();
@@ -178,7 +178,9 @@ void QmpServer::listen(std::string_view address) {
     hub_->listen(address);
 }
 
-void QmpServer::emit(std::string_view event) { emit(event, {}); }
+void QmpServer::emit(std::string_view event) {
+    emit(event, {});
+}
 
 void QmpServer::emit(std::string_view event, json::object content) {
     if (!hub_) return;
@@ -195,9 +197,8 @@ void QmpServer::finish(std::function<void()> done) {
         asio::post(io_, std::move(done));
         return;
     }
-    asio::post(io_, [hub = hub_, done = std::move(done)]() mutable {
-        hub->finish(std::move(done));
-    });
+    asio::post(io_,
+               [hub = hub_, done = std::move(done)]() mutable { hub->finish(std::move(done)); });
 }
 
 }  // namespace viaduct::control

@@ -26,7 +26,7 @@ namespace viaduct::control {
 class CommandTable;
 
 class QmpServer {
-public:
+ public:
     QmpServer(boost::asio::io_context& io, const CommandTable& commands, const Limits& limits = {});
     QmpServer(const QmpServer&) = delete;
     QmpServer& operator=(const QmpServer&) = delete;
@@ -43,12 +43,12 @@ public:
     void emit(std::string_view event, boost::json::object content);
 
     /// Says goodbye: stops listening, takes no further request, waits until the request that runs
-    /// is answered and all output is taken (`Limits::farewell` at most), closes, and calls `done` on
-    /// the io_context's thread. From any thread; events that this thread emitted before are part of
-    /// the output.
+    /// is answered and all output is taken (`Limits::farewell` at most), closes, and calls `done`
+    /// on the io_context's thread. From any thread; events that this thread emitted before are part
+    /// of the output.
     void finish(std::function<void()> done);
 
-private:
+ private:
     class Hub;
 
     boost::asio::io_context& io_;

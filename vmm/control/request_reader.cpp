@@ -12,10 +12,18 @@ namespace json = boost::json;
 
 constexpr std::size_t max_depth = 1024;
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
-bool is_control(char c) { return static_cast<std::uint8_t>(c) < 0x20; }
-bool is_no_utf8(char c) { return static_cast<std::uint8_t>(c) >= 0xfe; }
-bool is_structural(char c) { return std::string_view("{}[],:\"").find(c) != std::string_view::npos; }
+bool is_space(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+bool is_control(char c) {
+    return static_cast<std::uint8_t>(c) < 0x20;
+}
+bool is_no_utf8(char c) {
+    return static_cast<std::uint8_t>(c) >= 0xfe;
+}
+bool is_structural(char c) {
+    return std::string_view("{}[],:\"").find(c) != std::string_view::npos;
+}
 
 template <typename... Args>
 QmpError parse_error(fmt::format_string<Args...> format, Args&&... args) {

@@ -7,9 +7,9 @@
 /// * a control character inside a string or outside of all white space, and the bytes 0xFE and 0xFF
 ///   anywhere, drop what was read so far: a client that lost its place sends 0xFF to start afresh.
 ///
-/// Unlike QEMU's, strings stand in double quotes only, and of a name that an object has twice the last
-/// one counts. Nesting is limited to 1024 levels as in QEMU, a value to `max_request` bytes; past that size
-/// nothing more is read.
+/// Unlike QEMU's, strings stand in double quotes only, and of a name that an object has twice the
+/// last one counts. Nesting is limited to 1024 levels as in QEMU, a value to `max_request` bytes;
+/// past that size nothing more is read.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@
 namespace viaduct::control {
 
 class RequestReader {
-public:
+ public:
     using Request = std::variant<boost::json::value, QmpError>;
 
     explicit RequestReader(std::size_t max_request) : max_request_(max_request) {}
@@ -38,7 +38,7 @@ public:
     /// A value was too large: its error was the last thing `next` returned, the place is lost.
     [[nodiscard]] bool overflowed() const noexcept { return overflowed_; }
 
-private:
+ private:
     enum class State { between, in_word, in_value };
     enum class Step { going_on, complete, complete_before, stray };
 

@@ -1,8 +1,8 @@
-/// One client's conversation: requests in, replies out. Holds the protocol (QMP specification 2.3 to
-/// 2.5: greeting, capabilities negotiation, commands, errors, ids) and nothing of sockets.
+/// One client's conversation: requests in, replies out. Holds the protocol (QMP specification 2.3
+/// to 2.5: greeting, capabilities negotiation, commands, errors, ids) and nothing of sockets.
 ///
-/// Reply shapes: `{"return": …, "id": …}` and `{"id": …, "error": {"class": …, "desc": …}}`; the id,
-/// any JSON value, is echoed when the request had one.
+/// Reply shapes: `{"return": …, "id": …}` and `{"id": …, "error": {"class": …, "desc": …}}`; the
+/// id, any JSON value, is echoed when the request had one.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -15,7 +15,7 @@
 namespace viaduct::control {
 
 class Session {
-public:
+ public:
     /// The table must outlive the session and every command that it runs.
     explicit Session(const CommandTable& table) : table_(&table) {}
 
@@ -28,7 +28,7 @@ public:
     /// Negotiation is over: commands run and events are delivered.
     [[nodiscard]] bool negotiated() const noexcept { return negotiated_; }
 
-private:
+ private:
     [[nodiscard]] boost::asio::awaitable<boost::json::value> execute(boost::json::object request);
 
     const CommandTable* table_;

@@ -1,5 +1,6 @@
 #include "vmm/control/wire_text.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <iterator>
@@ -36,12 +37,17 @@ char32_t take_code_point(std::string_view& text) {
     return code;
 }
 
+/// Stands in a string as it is.
+bool is_plain(char c) {
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 class Writer {
-public:
+ public:
     void write(const json::value& value);
     [[nodiscard]] std::string take() { return std::move(text_); }
 
-private:
+ private:
     void write(const json::object& object);
     void write(const json::array& array);
     void write(double number);
@@ -113,24 +119,22 @@ void Writer::write(double number) {
 
 void Writer::write(std::string_view string) {
     text_ += '"';
-    while (!string.empty()) escape(take_code_point(string));
+    while (!string.empty()) {
+        const auto plain = std::ranges::find_if_not(string, is_plain);
+        text_.append(string.begin(), plain);
+        string.remove_prefix(static_cast<std::size_t>(plain - string.begin()));
+        if (!string.empty()) escape(take_code_point(string));
+    }
     text_ += '"';
 }
 
 void Writer::escape(char32_t code) {
-    constexpr std::string_view escaped = "\"\\\b\f\n\r\t";
+    constexpr std::u32string_view escaped = U"\"\\\b\f\n\r\t";
     constexpr std::string_view letters = "\"\\bfnrt";
-    if (code < 0x80) {
-        const auto ascii = static_cast<char>(code);
-        if (const auto at = escaped.find(ascii); at != std::string_view::npos) {
-            text_ += '\\';
-            text_ += letters[at];
-            return;
-        }
-        if (code >= 0x20 && code != 0x7f) {
-            text_ += ascii;
-            return;
-        }
+    if (const auto at = escaped.find(code); at != std::u32string_view::npos) {
+        text_ += '\\';
+        text_ += letters[at];
+        return;
     }
     auto out = std::back_inserter(text_);
     const auto number = static_cast<std::uint32_t>(code);

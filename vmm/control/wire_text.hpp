@@ -1,5 +1,5 @@
-/// JSON as QEMU writes it on a QMP connection: ", " and ": " between the parts, only ASCII (the rest
-/// as \uXXXX), the shortest decimal that reads back as the same double. Scripts that look for
+/// JSON as QEMU writes it on a QMP connection: ", " and ": " between the parts, only ASCII (the
+/// rest as \uXXXX), the shortest decimal that reads back as the same double. Scripts that look for
 /// `"event": "STOP"` in QEMU's output find it in ours.
 #pragma once
 

@@ -17,22 +17,15 @@ struct Statistic {
 
 class Stats {
 public:
-    /// `vm_or_vcpu` is a KVM VM or vCPU descriptor. Throws SystemError on kernels before 5.14.
+    /// `vm_or_vcpu` is a KVM VM or vCPU descriptor; a vCPU's must not be running: KVM would wait for
+    /// its next exit. Throws SystemError on kernels before 5.14.
     explicit Stats(int vm_or_vcpu);
 
     /// All counters, now.
     [[nodiscard]] std::vector<Statistic> read() const;
 
 private:
-    struct Descriptor {
-        std::string name;
-        std::uint32_t offset;  // bytes, from the data block's start
-        std::uint16_t count;
-    };
-
     Fd fd_;
-    std::uint32_t values_offset_ = 0;
-    std::vector<Descriptor> descriptors_;
 };
 
 }  // namespace viaduct::kvm

@@ -48,7 +48,7 @@ Range check_structure(const Function& function, Structure structure, uint32_t le
 void check_capabilities(const Function& function) {
     CHECK((function.read<uint16_t>(header::status) & pci::status::capabilities) != 0);
     bool is_seen[256 / 4]{};
-    for (uint8_t at = function.read<uint8_t>(header::capabilities); at != 0;
+    for (auto at = function.read<uint8_t>(header::capabilities); at != 0;
          at = function.read<uint8_t>(static_cast<uint16_t>(at + 1))) {
         CHECK(at >= header::end && at % 4 == 0, hex(at));
         CHECK(!is_seen[at / 4], "the list has a loop at ", hex(at));

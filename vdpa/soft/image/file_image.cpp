@@ -8,7 +8,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
+#include <cstddef>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
@@ -24,29 +24,20 @@ struct stat status_of(const std::string& path) {
     struct stat status {};
     if (::stat(path.c_str(), &status) == 0) return status;
     if (errno == ENOENT) {
-        throw Error("image '{}' does not exist: check the path, or make a disk of 1 GiB with "
-                    "`truncate -s 1G {}`",
-                    path, path);
+        throw Error(
+            "image '{}' does not exist: check the path, or make a disk of 1 GiB with "
+            "`truncate -s 1G {}`",
+            path, path);
     }
     throw SystemError(fmt::format("image '{}'", path));
 }
 
-/// Memory for trial reads, aligned to a page and two sectors longer.
-class TrialBuffer {
-public:
-    TrialBuffer() : page_(static_cast<std::byte*>(std::aligned_alloc(page, 2 * page))) {}
-    TrialBuffer(const TrialBuffer&) = delete;
-    TrialBuffer& operator=(const TrialBuffer&) = delete;
-    ~TrialBuffer() { std::free(page_); }
-
-    /// Whether the descriptor takes requests aligned to `alignment` and no more than that.
-    [[nodiscard]] bool reads_aligned_to(int fd, std::uint32_t alignment) const {
-        return page_ != nullptr && ::pread(fd, page_ + alignment, alignment, 0) > 0;
-    }
-
-private:
-    std::byte* page_;
-};
+/// Whether a direct descriptor takes requests that are aligned to `alignment` and no more than
+/// that.
+bool reads_aligned_to(int fd, std::uint32_t alignment) {
+    alignas(page) std::array<std::byte, std::size_t{2} * page> room;
+    return ::pread(fd, room.data() + alignment, alignment, 0) > 0;
+}
 
 }  // namespace
 
@@ -58,22 +49,25 @@ FileImage::FileImage(const FileImageOptions& options) : path_(options.path) {
     access_.buffered = buffered_.get();
     if (options.direct == DirectIo::off) return;
     if (!open_direct() && options.direct == DirectIo::on) {
-        throw Error("image '{}' takes no direct I/O (O_DIRECT), its file system does not support "
-                    "it: leave direct=on away, or move the image",
-                    path_);
+        throw Error(
+            "image '{}' takes no direct I/O (O_DIRECT), its file system does not support "
+            "it: leave direct=on away, or move the image",
+            path_);
     }
 }
 
 void FileImage::open() {
     const struct stat status = status_of(path_);
     if (S_ISDIR(status.st_mode)) {
-        throw Error("image '{}' is a directory: give the path of a raw disk image or a block device",
-                    path_);
+        throw Error(
+            "image '{}' is a directory: give the path of a raw disk image or a block device",
+            path_);
     }
     if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
-        throw Error("image '{}' is neither a file nor a block device: give the path of a raw disk "
-                    "image or a block device",
-                    path_);
+        throw Error(
+            "image '{}' is neither a file nor a block device: give the path of a raw disk "
+            "image or a block device",
+            path_);
     }
     buffered_ = Fd(::open(path_.c_str(), (geometry_.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
     if (buffered_) return;
@@ -92,14 +86,16 @@ void FileImage::lock() const {
     whole.l_whence = SEEK_SET;
     if (::fcntl(buffered_.get(), F_OFD_SETLK, &whole) == 0) return;
     if (errno == EAGAIN || errno == EACCES) {
-        throw Error("image '{}' is in use, another process has locked it, and two machines must not "
-                    "{} at the same time: stop the other one, or give each its own copy{}",
-                    path_, geometry_.read_only ? "read and write it" : "write it",
-                    geometry_.read_only ? "" : " (several may share it with readonly=on)");
+        throw Error(
+            "image '{}' is in use, another process has locked it, and two machines must not "
+            "{} at the same time: stop the other one, or give each its own copy{}",
+            path_, geometry_.read_only ? "read and write it" : "write it",
+            geometry_.read_only ? "" : " (several may share it with readonly=on)");
     }
     const SystemError reason("locking");
-    log::warning("image '{}' cannot be locked ({}): nothing prevents a second machine from using it",
-                 path_, reason.what());
+    log::warning(
+        "image '{}' cannot be locked ({}): nothing prevents a second machine from using it", path_,
+        reason.what());
 }
 
 void FileImage::measure() {
@@ -107,13 +103,14 @@ void FileImage::measure() {
     if (end < 0) throw SystemError(fmt::format("size of image '{}'", path_));
     const auto size = static_cast<std::uint64_t>(end);
     if (size == 0) {
-        throw Error("image '{}' is empty: give it a size, say 1 GiB with `truncate -s 1G {}`", path_,
-                    path_);
+        throw Error("image '{}' is empty: give it a size, say 1 GiB with `truncate -s 1G {}`",
+                    path_, path_);
     }
     if (size % sector != 0) {
-        throw Error("image '{}' has {} bytes, which is not a multiple of 512: is it a raw image? If "
-                    "so, `truncate -s {} {}` fills up its last sector",
-                    path_, size, (size / sector + 1) * sector, path_);
+        throw Error(
+            "image '{}' has {} bytes, which is not a multiple of 512: is it a raw image? If "
+            "so, `truncate -s {} {}` fills up its last sector",
+            path_, size, (size / sector + 1) * sector, path_);
     }
     geometry_.size = size;
     struct stat status {};
@@ -136,9 +133,8 @@ bool FileImage::open_direct() {
     const int mode = geometry_.read_only ? O_RDONLY : O_RDWR;
     Fd direct(::open(self.c_str(), mode | O_DIRECT | O_CLOEXEC));
     if (!direct) return false;
-    const TrialBuffer buffer;
     for (const std::uint32_t alignment : {sector, page}) {
-        if (!buffer.reads_aligned_to(direct.get(), alignment)) continue;
+        if (!reads_aligned_to(direct.get(), alignment)) continue;
         direct_ = std::move(direct);
         access_.direct = direct_.get();
         access_.memory_alignment = alignment;

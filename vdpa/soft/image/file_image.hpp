@@ -1,7 +1,7 @@
-/// A raw image in a file or on a block device. It is opened twice: once with O_DIRECT where the file
-/// system allows it, for requests that meet its alignment, and once through the page cache for the
-/// rest. An advisory lock (F_OFD_SETLK, which QEMU respects too) keeps two machines from writing one
-/// image; read-only ones share it.
+/// A raw image in a file or on a block device. It is opened twice: once with O_DIRECT where the
+/// file system allows it, for requests that meet its alignment, and once through the page cache for
+/// the rest. An advisory lock (F_OFD_SETLK, which QEMU respects too) keeps two machines from
+/// writing one image; read-only ones share it.
 #pragma once
 
 #include <atomic>
@@ -35,7 +35,7 @@ struct FileAccess {
 };
 
 class FileImage final : public Image {
-public:
+ public:
     /// Throws Error when the path cannot serve as a disk.
     explicit FileImage(const FileImageOptions& options);
 
@@ -45,7 +45,7 @@ public:
 
     [[nodiscard]] const FileAccess& access() const noexcept { return access_; }
 
-private:
+ private:
     void open();
     void lock() const;
     void measure();

@@ -53,10 +53,13 @@ void identify(io_uring_sqe& request, Operation& operation) noexcept {
 void FileLane::start(Operation& operation) noexcept {
     switch (operation.kind) {
         case OperationKind::read:
-        case OperationKind::write: return transfer(operation);
-        case OperationKind::flush: return flush(operation);
+        case OperationKind::write:
+            return transfer(operation);
+        case OperationKind::flush:
+            return flush(operation);
         case OperationKind::discard:
-        case OperationKind::write_zeroes: return clear(operation);
+        case OperationKind::write_zeroes:
+            return clear(operation);
     }
 }
 
@@ -67,10 +70,13 @@ std::optional<int> FileLane::proceed(Operation& operation, int result) noexcept 
     }
     switch (operation.kind) {
         case OperationKind::read:
-        case OperationKind::write: return transferred(operation, result);
-        case OperationKind::flush: return result;
+        case OperationKind::write:
+            return transferred(operation, result);
+        case OperationKind::flush:
+            return result;
         case OperationKind::discard:
-        case OperationKind::write_zeroes: return cleared(operation, result);
+        case OperationKind::write_zeroes:
+            return cleared(operation, result);
     }
     return -EINVAL;
 }
@@ -80,12 +86,11 @@ bool FileLane::fits_direct(const Operation& operation) const noexcept {
     const std::uint64_t memory_mask = access_.memory_alignment - 1U;
     const std::uint64_t offset_mask = access_.offset_alignment - 1U;
     if ((operation.offset & offset_mask) != 0) return false;
-    return std::all_of(operation.segments.begin(), operation.segments.end(),
-                       [&](const iovec& segment) {
-                           const auto address = reinterpret_cast<std::uintptr_t>(segment.iov_base);
-                           return (address & memory_mask) == 0 &&
-                                  (segment.iov_len & offset_mask) == 0;
-                       });
+    return std::all_of(
+        operation.segments.begin(), operation.segments.end(), [&](const iovec& segment) {
+            const auto address = reinterpret_cast<std::uintptr_t>(segment.iov_base);
+            return (address & memory_mask) == 0 && (segment.iov_len & offset_mask) == 0;
+        });
 }
 
 void FileLane::transfer(Operation& operation) noexcept {
@@ -139,11 +144,10 @@ void FileLane::clear(Operation& operation) noexcept {
     }
     if (step == writing_zeros) return write_zeros(operation);
     if (step == flushing) return flush(operation);
-    const int mode = FALLOC_FL_KEEP_SIZE |
-                     (step == punching_hole ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+    const int mode =
+        FALLOC_FL_KEEP_SIZE | (step == punching_hole ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
     io_uring_sqe& request = ring_.next_request();
-    io_uring_prep_fallocate(&request, access_.buffered, mode,
-                            static_cast<off_t>(operation.offset),
+    io_uring_prep_fallocate(&request, access_.buffered, mode, static_cast<off_t>(operation.offset),
                             static_cast<off_t>(operation.length));
     identify(request, operation);
 }

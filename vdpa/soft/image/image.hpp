@@ -17,20 +17,20 @@ namespace viaduct::soft {
 
 enum class OperationKind : std::uint8_t { read, write, flush, discard, write_zeroes };
 
-/// One operation under way. Its address is the user_data of its io_uring requests, of which there is
-/// one at a time.
+/// One operation under way. Its address is the user_data of its io_uring requests, of which there
+/// is one at a time.
 struct Operation {
     OperationKind kind = OperationKind::read;
-    bool durable = false;           // complete only when it would survive a power failure
-    bool may_unmap = false;         // write_zeroes: the space may be given back
-    std::uint64_t offset = 0;       // bytes; the lane moves it on
-    std::uint64_t length = 0;       // bytes that remain; 0 for a flush
-    std::span<iovec> segments{};    // read and write: the memory that remains, `length` in all
-    std::uint8_t step = 0;          // the lane's own, 0 to begin with
+    bool durable = false;         // complete only when it would survive a power failure
+    bool may_unmap = false;       // write_zeroes: the space may be given back
+    std::uint64_t offset = 0;     // bytes; the lane moves it on
+    std::uint64_t length = 0;     // bytes that remain; 0 for a flush
+    std::span<iovec> segments{};  // read and write: the memory that remains, `length` in all
+    std::uint8_t step = 0;        // the lane's own, 0 to begin with
 };
 
 class Lane {
-public:
+ public:
     Lane() = default;
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
@@ -50,7 +50,7 @@ struct Geometry {
 };
 
 class Image {
-public:
+ public:
     Image() = default;
     Image(const Image&) = delete;
     Image& operator=(const Image&) = delete;

@@ -4,9 +4,9 @@
 namespace viaduct::control {
 namespace {
 
-boost::json::array counters_of(int vm_or_vcpu) {
+boost::json::array counters_of(const kvm::Stats& stats) {
     boost::json::array counters;
-    for (const kvm::Statistic& statistic : kvm::Stats(vm_or_vcpu).read()) {
+    for (const kvm::Statistic& statistic : stats.read()) {
         boost::json::value value;
         if (statistic.values.size() == 1) {
             value = statistic.values.front();
@@ -21,12 +21,12 @@ boost::json::array counters_of(int vm_or_vcpu) {
 boost::json::value query_stats(const vmm::Machine& machine, const std::string& target) {
     boost::json::array results;
     if (target == "vm") {
-        results.push_back({{"provider", "kvm"}, {"stats", counters_of(machine.vm().fd())}});
+        results.push_back({{"provider", "kvm"}, {"stats", counters_of(machine.vm_stats())}});
     } else {
-        for (const auto& vcpu : machine.vcpus()) {
+        for (std::size_t index = 0; index < machine.vcpu_stats().size(); ++index) {
             results.push_back({{"provider", "kvm"},
-                               {"qom-path", "/machine/cpu[" + std::to_string(vcpu->index()) + "]"},
-                               {"stats", counters_of(vcpu->fd())}});
+                               {"qom-path", "/machine/cpu[" + std::to_string(index) + "]"},
+                               {"stats", counters_of(machine.vcpu_stats()[index])}});
         }
     }
     return results;

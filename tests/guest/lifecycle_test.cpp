@@ -1,0 +1,165 @@
+// Start and end of a machine, and what an operator does to it in between.
+#include <csignal>
+
+#include "tests/guest/probe_run.hpp"
+#include "tests/qmp_client.hpp"
+
+namespace viaduct::test {
+namespace {
+
+using tests::QmpClient;
+
+/// A machine that runs a scenario without end, with a control socket.
+class RunningMachine {
+public:
+    explicit RunningMachine(const std::string& scenario)
+        : process_(command(scenario), Seconds(90)), qmp_(directory_.path("qmp")) {
+        qmp_.negotiate();
+    }
+
+    Process& process() { return process_; }
+    QmpClient& qmp() { return qmp_; }
+    [[nodiscard]] std::string socket() const { return directory_.path("qmp"); }
+
+    std::string status() { return qmp_.execute("query-status").at("status").as_string().c_str(); }
+    std::string reason_of(std::string_view event) {
+        return qmp_.wait_event(event).at("data").at("reason").as_string().c_str();
+    }
+    std::size_t ticks() const { return process_.out().size(); }
+    bool ticks_go_on() {
+        const std::size_t before = ticks();
+        for (int i = 0; i < 1000 && ticks() == before; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+        return ticks() > before;
+    }
+
+private:
+    std::vector<std::string> command(const std::string& scenario) {
+        return probe_command({.scenario = scenario,
+                              .options = {"--qmp", "unix:" + socket(), "--device",
+                                          image_device(directory_), "--cpus", "2"}});
+    }
+
+    TemporaryDirectory directory_;
+    Process process_;
+    QmpClient qmp_;
+};
+
+TEST(Lifecycle, TheGuestsDebugExitValueBecomesTheExitStatus) {
+    const ProbeRun guest{.scenario = "debug-exit value=5"};
+    EXPECT_EQ(run(probe_command(guest)).status, 5 << 1 | 1);
+}
+
+TEST(Lifecycle, PowerOffEndsTheMachineWithStatus0) {
+    const ProbeRun guest{.scenario = "power-off"};
+    const Outcome outcome = run(probe_command(guest));
+    EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+}
+
+TEST(Lifecycle, SigtermEndsTheMachineInOrder) {
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+        RunningMachine machine("io-loop");
+        ASSERT_TRUE(machine.ticks_go_on());
+        machine.process().send_signal(signal);
+        EXPECT_EQ(machine.reason_of("SHUTDOWN"), "host-signal");
+        EXPECT_EQ(machine.process().wait().status, 0);
+        EXPECT_FALSE(std::filesystem::exists(machine.socket()));
+    }
+}
+
+TEST(Lifecycle, QuitAnswersSaysShutdownAndEnds) {
+    RunningMachine machine("io-loop");
+    machine.qmp().execute("quit");
+    EXPECT_EQ(machine.reason_of("SHUTDOWN"), "host-qmp-quit");
+    EXPECT_EQ(machine.process().wait().status, 0);
+}
+
+TEST(Lifecycle, StopHoldsTheGuestAndContLetsItGoOn) {
+    RunningMachine machine("io-loop");
+    for (int round = 0; round < 10; ++round) {
+        ASSERT_TRUE(machine.ticks_go_on()) << "round " << round;
+        machine.qmp().execute("stop");
+        machine.qmp().wait_event("STOP");
+        EXPECT_EQ(machine.status(), "paused");
+        const std::size_t before = machine.ticks();
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        EXPECT_EQ(machine.ticks(), before);
+        machine.qmp().execute("cont");
+        machine.qmp().wait_event("RESUME");
+        EXPECT_EQ(machine.status(), "running");
+    }
+    EXPECT_TRUE(machine.ticks_go_on());
+}
+
+TEST(Lifecycle, StopAndContTwiceAreHarmless) {
+    RunningMachine machine("io-loop");
+    machine.qmp().execute("stop");
+    machine.qmp().execute("stop");
+    machine.qmp().execute("cont");
+    machine.qmp().execute("cont");
+    EXPECT_TRUE(machine.ticks_go_on());
+}
+
+TEST(Lifecycle, SystemResetStartsTheGuestAgain) {
+    RunningMachine machine("io-loop");
+    for (int round = 0; round < 5; ++round) {
+        ASSERT_TRUE(machine.ticks_go_on()) << "round " << round;
+        machine.qmp().execute("system_reset");
+        EXPECT_EQ(machine.reason_of("RESET"), "host-qmp-system-reset");
+    }
+    EXPECT_TRUE(machine.ticks_go_on());
+}
+
+TEST(Lifecycle, SystemResetWhileStoppedTakesEffectAndTheMachineStaysStopped) {
+    RunningMachine machine("io-loop");
+    ASSERT_TRUE(machine.ticks_go_on());
+    machine.qmp().execute("stop");
+    machine.qmp().execute("system_reset");
+    machine.qmp().wait_event("RESET");
+    EXPECT_EQ(machine.status(), "paused");
+    machine.qmp().execute("cont");
+    EXPECT_TRUE(machine.ticks_go_on());
+}
+
+TEST(Lifecycle, ATripleFaultResetsTheMachine) {
+    RunningMachine machine("triple-fault");
+    EXPECT_EQ(machine.reason_of("RESET"), "guest-reset");
+}
+
+TEST(Lifecycle, QueryVdpaTellsWhatTheGuestHasMadeOfTheDevice) {
+    RunningMachine machine("io-loop");
+    ASSERT_TRUE(machine.ticks_go_on());
+    const auto devices = machine.qmp().execute("query-vdpa").as_array();
+    ASSERT_EQ(devices.size(), 1U);
+    const auto& device = devices[0].as_object();
+    EXPECT_EQ(device.at("id"), "vdpa0");
+    EXPECT_EQ(device.at("device-type"), "block");
+    EXPECT_EQ(device.at("datapath"), "fast");
+    const auto& queue = device.at("queues").at(0);
+    EXPECT_TRUE(queue.at("ready").as_bool());
+    EXPECT_GT(queue.at("descriptor-area").as_int64(), 0);
+    const auto& features = device.at("features").as_array();
+    EXPECT_NE(std::find(features.begin(), features.end(), "VIRTIO_F_VERSION_1"), features.end());
+}
+
+TEST(Lifecycle, TheVmmServesNoExitForTheGuestsReads) {
+    RunningMachine machine("io-loop tick=100000");
+    const auto io_exits = [&] {
+        std::int64_t sum = 0;
+        const auto stats = machine.qmp().execute("query-stats", {{"target", "vcpu"}});
+        for (const auto& counter : stats.at(0).at("stats").as_array()) {
+            const auto& name = counter.at("name").as_string();
+            if (name == "mmio_exits" || name == "io_exits") sum += counter.at("value").as_int64();
+        }
+        return sum;
+    };
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    const auto before = io_exits();
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    EXPECT_EQ(io_exits(), before);
+    EXPECT_GT(before, 0);
+}
+
+}  // namespace
+}  // namespace viaduct::test

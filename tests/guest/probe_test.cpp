@@ -1,0 +1,90 @@
+// The probe's scenarios, each a machine of its own on /dev/kvm with the embedded device. What a
+// scenario proves is told in guest-images/probe/README.md.
+#include "tests/guest/probe_run.hpp"
+
+namespace viaduct::test {
+namespace {
+
+struct Case {
+    std::string scenario;
+    std::string device = "";                 // properties of the embedded device
+    std::vector<std::string> options = {};  // of viaduct run
+};
+
+void PrintTo(const Case& value, std::ostream* out) { *out << value.scenario; }
+
+std::string name_of(const testing::TestParamInfo<Case>& info) {
+    std::string name = info.param.scenario;
+    for (char& letter : name) {
+        if (std::isalnum(static_cast<unsigned char>(letter)) == 0) letter = '_';
+    }
+    return name;
+}
+
+class Probe : public testing::TestWithParam<Case> {};
+
+TEST_P(Probe, Passes) {
+    const TemporaryDirectory directory;
+    const Case& scenario = GetParam();
+    std::vector<std::string> options = scenario.options;
+    options.insert(options.end(), {"--device", image_device(directory, scenario.device)});
+    expect_probe_passes({.scenario = scenario.scenario, .options = options});
+}
+
+const std::vector<std::string> four_cpus{"--cpus", "4"};
+const std::vector<std::string> memory_above_4_gib{"--memory", "5G"};
+
+INSTANTIATE_TEST_SUITE_P(
+    Machine, Probe,
+    testing::Values(Case{"hello"}, Case{"acpi"}, Case{"rtc"}, Case{"unknown-ports"},
+                    Case{"reset how=cf9"}, Case{"reset how=acpi"}, Case{"reset how=keyboard"},
+                    Case{"cpu-topology cpus=4", "", four_cpus}, Case{"smp cpus=4", "", four_cpus},
+                    Case{"memory-map memory=134217728"}),
+    name_of);
+
+INSTANTIATE_TEST_SUITE_P(Pci, Probe,
+                         testing::Values(Case{"pci-identity device=2"}, Case{"pci-access"},
+                                         Case{"bar-sizing"}, Case{"bar-relocation"},
+                                         Case{"pci-cfg-window"}),
+                         name_of);
+
+INSTANTIATE_TEST_SUITE_P(
+    Transport, Probe,
+    testing::Values(Case{"features"}, Case{"features-refused"}, Case{"status-protocol"},
+                    Case{"queue-registers"}, Case{"bad-queue-address"}, Case{"config-access"},
+                    Case{"config-generation"}, Case{"isr-clears"}, Case{"msix"},
+                    Case{"msix-masked"}, Case{"msix-function-mask"}, Case{"msix-retarget"},
+                    Case{"intx"}, Case{"polling"}, Case{"size-limits"},
+                    Case{"size-limits max=64", "queue-size=64"}),
+    name_of);
+
+INSTANTIATE_TEST_SUITE_P(
+    Io, Probe,
+    testing::Values(Case{"read-write"}, Case{"flush"}, Case{"get-id serial=viaduct-1", "serial=viaduct-1"},
+                    Case{"discard"}, Case{"write-zeroes"}, Case{"indirect"}, Case{"event-idx"},
+                    Case{"multi-queue queues=4", "queues=4"},
+                    Case{"smp-io cpus=4 queues=4", "queues=4", four_cpus}, Case{"past-end"},
+                    Case{"readonly", "readonly=on"}, Case{"hostile-descriptors"},
+                    Case{"reset-mid-io rounds=20"}, Case{"reinit"}, Case{"io-loop count=500"}),
+    name_of);
+
+TEST(Machine, HasMemoryAbove4GiB) {
+    ProbeRun run{.scenario = "memory-map memory=5368709120", .options = memory_above_4_gib};
+    expect_probe_passes(run);
+}
+
+TEST(Machine, StartsAKernelAtIts64BitEntry) {
+    const Outcome outcome = run({viaduct_program(), "run", "--kernel", probe64_image(), "--append",
+                                 "scenario=hello", "--memory", "128M", "--debug-exit"});
+    EXPECT_EQ(outcome.status, probe_passed) << outcome.out << outcome.err;
+}
+
+TEST(Machine, ServesSeveralDevices) {
+    const TemporaryDirectory directory;
+    std::vector<std::string> options;
+    for (int i = 0; i < 3; ++i) options.insert(options.end(), {"--device", image_device(directory)});
+    expect_probe_passes({.scenario = "read-write", .options = options});
+}
+
+}  // namespace
+}  // namespace viaduct::test

@@ -1,0 +1,131 @@
+#include "tests/lab/linux_guest.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <thread>
+
+#include "base/error.hpp"
+
+namespace viaduct::test {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+const std::string images = VIADUCT_SOURCE_DIR "/build/guest-images/linux/";
+
+std::string make_initrd(const std::string& path) {
+    const Outcome made = run({VIADUCT_SOURCE_DIR "/guest-images/linux/with-script",
+                              VIADUCT_SOURCE_DIR "/tests/lab/serial-shell", path});
+    if (made.status != 0) throw Error("with-script: {}{}", made.out, made.err);
+    return path;
+}
+
+std::vector<std::string> command_of(const LinuxGuestOptions& options,
+                                    const TemporaryDirectory& directory) {
+    // Devices that pin guest memory want it allowed.
+    std::vector<std::string> command{"prlimit",  "--memlock=unlimited",
+                                     viaduct_program(), "run",
+                                     "--kernel", images + options.kernel,
+                                     "--initrd", make_initrd(directory.path("initrd")),
+                                     "--append", "console=ttyS0 quiet panic=-1 " + options.append,
+                                     "--memory", options.memory,
+                                     "--cpus",   std::to_string(options.cpus),
+                                     "--serial", "unix:" + directory.path("serial"),
+                                     "--qmp",    "unix:" + directory.path("qmp"),
+                                     "--debug-exit"};
+    for (const std::string& device : options.devices) {
+        command.emplace_back("--device");
+        command.push_back(device);
+    }
+    return command;
+}
+
+Fd connect_to(const std::string& path, const Process& process) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::ranges::copy(path, address.sun_path);
+    const auto deadline = Clock::now() + std::chrono::seconds(60);
+    while (Clock::now() < deadline && process.running()) {
+        Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        // The sockets API takes every family's address by its common header.
+        if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address),
+                      sizeof address) == 0) {
+            return socket;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    throw Error("viaduct does not listen on {}: {}", path, process.err());
+}
+
+}  // namespace
+
+LinuxGuest::LinuxGuest(const LinuxGuestOptions& options)
+    : process_(command_of(options, directory_), Seconds(3600)),
+      serial_(connect_to(directory_.path("serial"), process_)),
+      qmp_(directory_.path("qmp"), std::chrono::seconds(60)) {
+    qmp_.negotiate();
+    wait_until_ready();
+}
+
+void LinuxGuest::wait_until_ready(Seconds limit) { read_until("guest: ready\n", limit); }
+
+Answer LinuxGuest::sh(std::string_view command, Seconds limit) {
+    begin(command);
+    return finish(limit);
+}
+
+void LinuxGuest::begin(std::string_view command) {
+    const std::string line = std::string(command) + "\n";
+    if (::send(serial_.get(), line.data(), line.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(line.size())) {
+        throw SystemError("sending to the guest's serial port");
+    }
+}
+
+Answer LinuxGuest::finish(Seconds limit) {
+    Answer answer;
+    answer.out = read_until("\nguest: status ", limit);
+    answer.status = std::stoi(read_until("\n", limit));
+    while (answer.out.ends_with('\n')) answer.out.pop_back();
+    return answer;
+}
+
+std::string LinuxGuest::read_until(std::string_view text, Seconds limit) {
+    const auto deadline = Clock::now() + limit;
+    std::size_t found = 0;
+    while ((found = received_.find(text)) == std::string::npos) {
+        pollfd waited{serial_.get(), POLLIN, 0};
+        std::array<char, 4096> bytes{};
+        const bool timely = Clock::now() < deadline;
+        const ssize_t count = timely && ::poll(&waited, 1, 100) > 0
+                                  ? ::read(serial_.get(), bytes.data(), bytes.size())
+                                  : 0;
+        if (!timely || (count == 0 && !process_.running())) {
+            throw Error("the guest did not print '{}'; it printed:\n{}\nand viaduct:\n{}", text,
+                        received_, process_.err());
+        }
+        for (const char byte : std::string_view(bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(count, 0)))) {
+            if (byte != '\r') received_ += byte;
+        }
+    }
+    std::string before = received_.substr(0, found);
+    received_.erase(0, found + text.size());
+    return before;
+}
+
+Outcome LinuxGuest::wait() {
+    Outcome outcome = process_.wait();
+    outcome.out = received_;
+    std::array<char, 4096> bytes{};
+    ssize_t count = 0;
+    while ((count = ::read(serial_.get(), bytes.data(), bytes.size())) > 0) {
+        outcome.out.append(bytes.data(), static_cast<std::size_t>(count));
+    }
+    return outcome;
+}
+
+}  // namespace viaduct::test

@@ -1,0 +1,62 @@
+/// A stock Debian kernel under `viaduct run`, commanded through its serial port and through QMP.
+/// What does not come in time throws Error with the guest's last words.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "tests/qmp_client.hpp"
+#include "tests/support/vm_process.hpp"
+
+namespace viaduct::test {
+
+struct LinuxGuestOptions {
+    std::string kernel = "vmlinux";  // or "vmlinuz", in build/guest-images/linux
+    std::string append;              // beyond the console
+    std::string memory = "256M";
+    unsigned cpus = 1;
+    std::vector<std::string> devices;  // values of --device
+};
+
+/// What a command in the guest printed, without the last line's end, and its exit status.
+struct Answer {
+    int status = -1;
+    std::string out;
+};
+
+class LinuxGuest {
+public:
+    static constexpr Seconds patience{240};
+
+    /// Boots it.
+    explicit LinuxGuest(const LinuxGuestOptions& options);
+
+    /// After start and after each reset: until the guest takes commands.
+    void wait_until_ready(Seconds limit = patience);
+    /// Runs a command of one line to its end.
+    Answer sh(std::string_view command, Seconds limit = patience);
+    /// Sends a command whose end nobody waits for, but for finish().
+    void begin(std::string_view command);
+    Answer finish(Seconds limit = patience);
+
+    [[nodiscard]] tests::QmpClient& qmp() noexcept { return qmp_; }
+    [[nodiscard]] pid_t pid() const noexcept { return process_.pid(); }
+    void send_signal(int signal) const { process_.send_signal(signal); }
+    /// Waits for the VMM's end; what the guest printed since the last answer is in Outcome::out.
+    Outcome wait();
+
+private:
+    /// Reads on until `text` is there; returns what stood before it.
+    std::string read_until(std::string_view text, Seconds limit);
+
+    TemporaryDirectory directory_;
+    Process process_;
+    Fd serial_;
+    std::string received_;
+    tests::QmpClient qmp_;
+};
+
+}  // namespace viaduct::test
