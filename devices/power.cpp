@@ -81,8 +81,9 @@ Power::State Power::save() const {
 
 void Power::load(const State& state) {
     if (state.version != State{}.version) {
-        throw Error("ACPI registers: state of version {} found, {} needed: save it with this release",
-                    state.version, State{}.version);
+        throw Error(
+            "ACPI registers: state of version {} found, {} needed: save it with this release",
+            state.version, State{}.version);
     }
     const std::lock_guard lock(mutex_);
     state_ = state;
@@ -108,8 +109,7 @@ bool Power::write_byte(std::uint64_t offset, std::uint8_t value) noexcept {
         std::uint16_t& target = state_.*row.value;
         target = static_cast<std::uint16_t>((target & ~writable) | (written & writable));
         target = static_cast<std::uint16_t>(target & ~(written & row.clearable));
-        const bool sleeps =
-            row.offset == control_offset && (written & control::sleep_enable) != 0;
+        const bool sleeps = row.offset == control_offset && (written & control::sleep_enable) != 0;
         const auto type = (written & control::sleep_type) >> control::sleep_type_shift;
         return sleeps && type == s5_sleep_type;
     }

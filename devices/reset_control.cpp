@@ -30,12 +30,15 @@ void ResetRegister::write(std::uint64_t offset, std::span<const std::byte> bytes
     }
 }
 
-ResetRegister::State ResetRegister::save() const { return {State{}.version, value_.load()}; }
+ResetRegister::State ResetRegister::save() const {
+    return {State{}.version, value_.load()};
+}
 
 void ResetRegister::load(const State& state) {
     if (state.version != State{}.version) {
-        throw Error("reset control: state of version {} found, {} needed: save it with this release",
-                    state.version, State{}.version);
+        throw Error(
+            "reset control: state of version {} found, {} needed: save it with this release",
+            state.version, State{}.version);
     }
     value_ = state.value & system_reset;
 }

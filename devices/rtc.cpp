@@ -139,8 +139,9 @@ Rtc::State Rtc::save() const {
 
 void Rtc::load(const State& state) {
     if (state.version != State{}.version) {
-        throw Error("real-time clock: state of version {} found, {} needed: save it with this release",
-                    state.version, State{}.version);
+        throw Error(
+            "real-time clock: state of version {} found, {} needed: save it with this release",
+            state.version, State{}.version);
     }
     const std::lock_guard lock(mutex_);
     state_ = state;
@@ -181,8 +182,8 @@ std::uint8_t Rtc::read_time() noexcept {
 }
 
 std::uint8_t Rtc::read_a() noexcept {
-    const bool held = enabled(control::set) ||
-                      (cell(cell_index::a) & divider_reset) == divider_reset;
+    const bool held =
+        enabled(control::set) || (cell(cell_index::a) & divider_reset) == divider_reset;
     const auto into_second = now_ - std::chrono::floor<seconds>(now_);
     const bool updating = !held && into_second >= seconds(1) - update_time;
     return updating ? cell(cell_index::a) | update_in_progress : cell(cell_index::a);
@@ -194,7 +195,9 @@ std::uint8_t Rtc::read_c() noexcept {
     return requested ? flags | interrupt_request : flags;
 }
 
-std::uint8_t Rtc::read_d() noexcept { return memory_valid; }
+std::uint8_t Rtc::read_d() noexcept {
+    return memory_valid;
+}
 
 void Rtc::write_time(std::uint8_t value) noexcept {
     if (enabled(control::set)) {
@@ -221,7 +224,9 @@ void Rtc::write_b(std::uint8_t value) noexcept {
 
 void Rtc::ignore(std::uint8_t /*value*/) noexcept {}
 
-std::uint8_t Rtc::cell(std::uint8_t index) const noexcept { return state_.cells.at(index); }
+std::uint8_t Rtc::cell(std::uint8_t index) const noexcept {
+    return state_.cells.at(index);
+}
 
 bool Rtc::enabled(std::uint8_t control) const noexcept {
     return (cell(cell_index::b) & control) != 0;
@@ -289,8 +294,8 @@ std::optional<seconds> Rtc::until_alarm(sys_seconds from) const noexcept {
     const auto wanted = [&](std::uint8_t index, unsigned value) {
         const std::uint8_t cell_value = cell(index);
         if ((cell_value & any) == any) return true;
-        return value == (index == cell_index::hour_alarm ? decode_hour(cell_value)
-                                                         : decode(cell_value));
+        return value ==
+               (index == cell_index::hour_alarm ? decode_hour(cell_value) : decode(cell_value));
     };
     for (seconds after(1); after <= day;) {
         const sys_seconds time = from + after;
@@ -344,8 +349,8 @@ void Rtc::update_interrupt() noexcept {
 }
 
 void Rtc::ask_to_be_woken() noexcept {
-    const std::uint8_t awaited = cell(cell_index::b) & control::interrupts &
-                                 static_cast<std::uint8_t>(~cell(cell_index::c));
+    const std::uint8_t awaited =
+        cell(cell_index::b) & control::interrupts & static_cast<std::uint8_t>(~cell(cell_index::c));
     if (!wake_ || awaited == 0) return;
     std::optional<Time> deadline;
     const auto consider = [&](Time candidate) {

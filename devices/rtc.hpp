@@ -1,9 +1,9 @@
 /// A real-time clock with 128 bytes of CMOS memory (Motorola MC146818A) at two ports: the index
 /// (offset 0) and the byte it selects (offset 1).
 ///
-/// The guest's time is the host's UTC plus the whole seconds by which the guest set it otherwise; it
-/// never stands still, save while the guest holds it with register B's SET. The century is register
-/// 0x32, as the FADT tells. Register B chooses BCD or binary and 12 or 24 hours.
+/// The guest's time is the host's UTC plus the whole seconds by which the guest set it otherwise;
+/// it never stands still, save while the guest holds it with register B's SET. The century is
+/// register 0x32, as the FADT tells. Register B chooses BCD or binary and 12 or 24 hours.
 ///
 /// UIP reads 1 in the last 244 µs of each second and never longer. The flags of register C are
 /// worked out from the clock when somebody looks, so a guest that polls needs no timer; a timer is
@@ -25,7 +25,7 @@
 namespace viaduct::devices {
 
 class Rtc final : public BusDevice {
-public:
+ public:
     static constexpr std::uint64_t port_count = 2;
     static constexpr std::size_t cell_count = 128;
     static constexpr std::uint8_t century_register = 0x32;
@@ -62,7 +62,7 @@ public:
     /// Throws Error when the state is of an unknown version.
     void load(const State& state);
 
-private:
+ private:
     struct Register;
     static const std::array<Register, 12> registers;
     [[nodiscard]] const Register* find() const noexcept;
@@ -102,7 +102,7 @@ private:
     Wake wake_;
     mutable std::mutex mutex_;  // guards what follows
     State state_;
-    Time now_;                        // the host's, once per access
+    Time now_;                       // the host's, once per access
     std::optional<Time> asked_for_;  // when on_timer() is to come
     bool asserted_ = false;
 };

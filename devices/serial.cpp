@@ -110,9 +110,11 @@ const Serial::Register* Serial::find(std::uint64_t offset) const noexcept {
     const auto latch = (state_.line_control & line_control::divisor_latch) != 0
                            ? Register::Latch::closed
                            : Register::Latch::open;
-    const auto* const found = std::find_if(registers.begin(), registers.end(), [&](const auto& row) {
-        return row.offset == offset && (row.latch == Register::Latch::any || row.latch == latch);
-    });
+    const auto* const found =
+        std::find_if(registers.begin(), registers.end(), [&](const auto& row) {
+            return row.offset == offset &&
+                   (row.latch == Register::Latch::any || row.latch == latch);
+        });
     return found == registers.end() ? nullptr : found;
 }
 
@@ -226,12 +228,15 @@ void Serial::write_divisor_high(std::uint8_t value) noexcept {
     state_.divisor = static_cast<std::uint16_t>((state_.divisor & 0xffU) | value << 8U);
 }
 
-std::uint8_t Serial::read_interrupt_enable() noexcept { return state_.interrupt_enable; }
+std::uint8_t Serial::read_interrupt_enable() noexcept {
+    return state_.interrupt_enable;
+}
 
 void Serial::write_interrupt_enable(std::uint8_t value) noexcept {
-    const std::uint8_t before = std::exchange(state_.interrupt_enable,
-                                              value & interrupt_enable::mask);
-    const bool newly = (~before & state_.interrupt_enable & interrupt_enable::transmitter_empty) != 0;
+    const std::uint8_t before =
+        std::exchange(state_.interrupt_enable, value & interrupt_enable::mask);
+    const bool newly =
+        (~before & state_.interrupt_enable & interrupt_enable::transmitter_empty) != 0;
     // Enabling it while the transmitter is empty interrupts at once; drivers start output that way.
     if (newly && !held_) state_.transmitter_empty_pending = true;
     update_interrupt();
@@ -251,15 +256,22 @@ void Serial::write_fifo_control(std::uint8_t value) noexcept {
     const bool enable = (value & fifo_control::enable) != 0;
     // The other bits are programmed only while the FIFOs are being enabled.
     state_.fifo_control = enable ? value & (fifo_control::enable | fifo_control::trigger) : 0;
-    if (enable != was_enabled || (enable && (value & fifo_control::clear_receive) != 0)) clear_fifo();
+    if (enable != was_enabled || (enable && (value & fifo_control::clear_receive) != 0))
+        clear_fifo();
     update_interrupt();
 }
 
-std::uint8_t Serial::read_line_control() noexcept { return state_.line_control; }
+std::uint8_t Serial::read_line_control() noexcept {
+    return state_.line_control;
+}
 
-void Serial::write_line_control(std::uint8_t value) noexcept { state_.line_control = value; }
+void Serial::write_line_control(std::uint8_t value) noexcept {
+    state_.line_control = value;
+}
 
-std::uint8_t Serial::read_modem_control() noexcept { return state_.modem_control; }
+std::uint8_t Serial::read_modem_control() noexcept {
+    return state_.modem_control;
+}
 
 void Serial::write_modem_control(std::uint8_t value) noexcept {
     state_.modem_control = value & modem_control::mask;
@@ -294,9 +306,13 @@ std::uint8_t Serial::read_modem_status() noexcept {
     return value;
 }
 
-std::uint8_t Serial::read_scratch() noexcept { return state_.scratch; }
+std::uint8_t Serial::read_scratch() noexcept {
+    return state_.scratch;
+}
 
-void Serial::write_scratch(std::uint8_t value) noexcept { state_.scratch = value; }
+void Serial::write_scratch(std::uint8_t value) noexcept {
+    state_.scratch = value;
+}
 
 bool Serial::fifo_enabled() const noexcept {
     return (state_.fifo_control & fifo_control::enable) != 0;
@@ -306,7 +322,9 @@ bool Serial::looped_back() const noexcept {
     return (state_.modem_control & modem_control::loop_back) != 0;
 }
 
-std::size_t Serial::depth() const noexcept { return fifo_enabled() ? fifo_depth : 1; }
+std::size_t Serial::depth() const noexcept {
+    return fifo_enabled() ? fifo_depth : 1;
+}
 
 std::size_t Serial::trigger_level() const noexcept {
     return trigger_levels.at(static_cast<std::size_t>(state_.fifo_control >> 6U));

@@ -5,7 +5,8 @@
 ///   - The transmitter is empty as soon as the peer took the byte, so the transmit FIFO is never
 ///     occupied. While the peer asks to wait, THRE and TEMT read 0; bytes that a driver writes all
 ///     the same still reach the peer.
-///   - Input comes in bursts, not at a rate: data below the trigger level is reported as a character
+///   - Input comes in bursts, not at a rate: data below the trigger level is reported as a
+///   character
 ///     time-out (IIR 0x0C) at once. Nothing from the peer overruns the FIFO: receive() says how
 ///     many bytes fit, and the peer is called when there is room. While the guest loops the port
 ///     back, input waits.
@@ -26,14 +27,14 @@
 namespace viaduct::devices {
 
 class Serial final : public BusDevice {
-public:
+ public:
     static constexpr std::uint64_t port_count = 8;
     static constexpr std::size_t fifo_depth = 16;
 
     /// The other end of the cable. Called on vCPU threads with the port's lock held: an
     /// implementation does not block and does not call back into the port from within.
     class Peer {
-    public:
+     public:
         virtual ~Peer() = default;
         /// Takes the byte, always. False asks the guest to wait until transmit_ready().
         virtual bool transmit(std::byte byte) noexcept = 0;
@@ -78,7 +79,7 @@ public:
     /// Throws Error when the state is of an unknown version or contradicts itself.
     void load(const State& state);
 
-private:
+ private:
     struct Register;
     static const std::array<Register, 10> registers;
     [[nodiscard]] const Register* find(std::uint64_t offset) const noexcept;

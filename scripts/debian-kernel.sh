@@ -1,6 +1,6 @@
-# Sourced by the scripts that build kernels' images: Debian's kernel packages, fetched and taken
-# apart without being installed. Expects scripts/progress.sh and $root, the repository.
-# shellcheck shell=bash
+# Sourced by the scripts that build machines: Debian's kernel packages, fetched and taken apart without
+# being installed. Expects scripts/progress.sh, and the repository in $root.
+# shellcheck shell=bash disable=SC2154,SC2034
 
 # Which of Debian 12's kernels: 6.12 is the first there with vDPA.
 kernel_series=6.12
@@ -31,7 +31,7 @@ download_kernel_packages() {
         "linux-source-$kernel_series=$version"
     )
     mkdir -p "$downloads"
-    cd "$downloads"
+    cd "$downloads" || return
     rm -f -- *.deb
     # Lists that are some weeks old name packages that the archive no longer has.
     if ! apt-get download "${names[@]}"; then
@@ -93,7 +93,9 @@ copy_modules() {
     shift 3
     mkdir -p "$directory"
     # Each line is "insmod PATH" or "builtin NAME".
-    modprobe -C /dev/null -d "$tree" -S "$release" --show-depends -a "$@" | sed -n 's|^insmod \(.*\.ko[.xz]*\).*|\1|p' | awk '!seen[$0]++' |
+    modprobe -C /dev/null -d "$tree" -S "$release" --show-depends -a "$@" |
+        sed -n 's|^insmod \(.*\.ko[.xz]*\).*|\1|p' |
+        awk '!seen[$0]++' |
         while read -r path; do
             name=${path##*/}
             name=$directory/$((number++))-${name%.xz}
@@ -105,7 +107,7 @@ copy_modules() {
         done
 }
 
-# pack_initramfs DIRECTORY OUTPUT: a cpio archive of DIRECTORY, owned by root, the same for the same content.
+# pack_initramfs DIRECTORY OUTPUT: a cpio archive of DIRECTORY, owned by root.
 pack_initramfs() {
     local directory=$1 output=$2
     (cd "$directory" && find . -print0 | sort -z |

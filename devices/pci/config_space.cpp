@@ -28,7 +28,7 @@ constexpr std::uint32_t command_writable =
 }  // namespace
 
 ConfigSpace::ConfigSpace(const Identity& identity, std::size_t size)
-    : values_(size), declared_(size), writable_(size), last_next_pointer_(PCI_CAPABILITY_LIST) {
+    : values_(size), declared_(size), writable_(size) {
     const std::array header{
         Register{PCI_VENDOR_ID, 2, identity.vendor, 0},
         Register{PCI_DEVICE_ID, 2, identity.device, 0},

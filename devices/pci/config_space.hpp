@@ -71,8 +71,8 @@ class ConfigSpace {
     std::vector<std::byte> values_;
     std::vector<std::byte> declared_;
     std::vector<std::byte> writable_;
-    std::uint16_t last_next_pointer_;  // where the next capability's offset goes
-    std::uint16_t free_ = 0x40;        // behind the header and the capabilities so far
+    std::uint16_t last_next_pointer_ = 0x34;  // where the next capability's offset goes
+    std::uint16_t free_ = 0x40;               // behind the header and the capabilities so far
 };
 
 }  // namespace viaduct::pci

@@ -84,7 +84,7 @@ class Msix final : public devices::BusDevice {
 
  private:
     struct Source {
-        const EventFd* event;
+        const EventFd* event = nullptr;
         bool attached = false;
     };
     struct Vector {

@@ -22,8 +22,8 @@ namespace viaduct::virtio {
 struct PciRegisterFile {
     struct Queue {
         QueueSetup setup;
-        std::uint16_t max_size;
-        std::uint16_t vector;
+        std::uint16_t max_size = 0;
+        std::uint16_t vector = 0xffff;
     };
 
     PciRegisterFile(const Device& device, unsigned queue_count);

@@ -63,6 +63,8 @@ class PciTransport final : public pci::Function {
     /// `device` and `line` (this function's own) outlive the transport. `name` is for messages.
     PciTransport(Device& device, const PciPlatform& platform, devices::InterruptLine& line,
                  pci::Bdf bdf, const std::string& name);
+    PciTransport(const PciTransport&) = delete;
+    PciTransport& operator=(const PciTransport&) = delete;
     /// Takes everything off the buses, the event loop and the interrupt controller; the device is
     /// left as it is. No vCPU may be inside an access.
     ~PciTransport() override;

@@ -41,4 +41,8 @@ private:
     pid_t daemon_ = 0;
 };
 
+/// Lifts vhost-vdpa's limit on the pieces that a device with an IOMMU may find guest memory in. Before
+/// the first device is made.
+void allow_scattered_memory();
+
 }  // namespace viaduct::test

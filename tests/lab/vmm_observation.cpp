@@ -79,13 +79,13 @@ std::map<std::string, std::uint64_t> context_switches(pid_t vmm) {
     throw Error("the VMM's threads do not come to rest");
 }
 
-std::uint64_t kicks_by_eventfd(pid_t vmm) {
-    std::uint64_t kicks = 0;
+std::map<std::string, std::uint64_t> eventfd_counts(pid_t vmm) {
+    std::map<std::string, std::uint64_t> counts;
     for (const auto& descriptor : fs::directory_iterator(proc(vmm) / "fdinfo")) {
         const std::string count = field(descriptor.path(), "eventfd-count");
-        if (!count.empty()) kicks += std::stoull(count, nullptr, 16);
+        if (!count.empty()) counts[descriptor.path().filename()] = std::stoull(count, nullptr, 16);
     }
-    return kicks;
+    return counts;
 }
 
 std::size_t doorbells_mapped(pid_t vmm, const std::string& path) {

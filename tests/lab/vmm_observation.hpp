@@ -19,9 +19,9 @@ std::map<std::string, std::uint64_t> exits_to_vmm(tests::QmpClient& qmp);
 /// moment when all of them sleep.
 std::map<std::string, std::uint64_t> context_switches(pid_t vmm);
 
-/// Notifications that lie in the process's eventfds: the kernel adds a guest's kicks there, and
-/// nobody takes them out (the device is told by the same wake-up).
-std::uint64_t kicks_by_eventfd(pid_t vmm);
+/// How many notifications lie in each of the process's eventfds, by "fd number". A guest's kicks add
+/// up there: the device is told by the wake-up, and nobody takes them out.
+std::map<std::string, std::uint64_t> eventfd_counts(pid_t vmm);
 
 /// How many pages of the file are mapped for writing only, as doorbells are.
 std::size_t doorbells_mapped(pid_t vmm, const std::string& path);

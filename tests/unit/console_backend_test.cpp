@@ -1,5 +1,3 @@
-#include "vmm/console/backend.hpp"
-
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
@@ -22,6 +20,7 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "vmm/console/backend.hpp"
 
 namespace viaduct::console {
 namespace {
@@ -32,7 +31,7 @@ using testing::EndsWith;
 using testing::HasSubstr;
 
 class NoLine final : public devices::InterruptLine {
-public:
+ public:
     void set(bool /*asserted*/) noexcept override {}
 };
 
@@ -283,12 +282,14 @@ TEST(SerialToSocket, RefusalsSayWhatStandsInTheWay) {
     Console console;
     const std::string path = console.path("serial");
     console.open("unix:" + path);
-    EXPECT_THAT(refusal("unix:" + path), HasSubstr("in use by a running process: end it or choose"));
+    EXPECT_THAT(refusal("unix:" + path),
+                HasSubstr("in use by a running process: end it or choose"));
     EXPECT_TRUE(std::filesystem::is_socket(path)) << "it was taken away from its owner";
     std::ofstream(console.path("file")) << "precious";
     EXPECT_THAT(refusal("unix:" + console.path("file")), HasSubstr("is not a socket"));
     EXPECT_EQ(contents(console.path("file")), "precious");
-    EXPECT_THAT(refusal("unix:" + console.path("no/serial")), HasSubstr("does the directory exist"));
+    EXPECT_THAT(refusal("unix:" + console.path("no/serial")),
+                HasSubstr("does the directory exist"));
     EXPECT_THAT(refusal("unix:" + std::string(200, 'x')), HasSubstr("shorter"));
 }
 
@@ -373,7 +374,9 @@ TEST_F(SerialToStdio, OnATerminalEveryKeyIsTheGuestsButTheEscapes) {
     termios raw = {};
     ::tcgetattr(slave_fd, &raw);
     EXPECT_EQ(raw.c_lflag & (ICANON | ECHO | ISIG), 0U);
-    write_all(master_fd, "\x03\x1a\x01" "aZ");
+    write_all(master_fd,
+              "\x03\x1a\x01"
+              "aZ");
     EXPECT_EQ(read_until(master_fd, "Z"), "\x03\x1a\x01Z");
     write_all(master_fd, "\x01x");
     EXPECT_EQ(wait_for(child), 2);

@@ -1,8 +1,8 @@
-#include "vmm/console/escape.hpp"
-
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "vmm/console/escape.hpp"
 
 namespace viaduct::console {
 namespace {
@@ -43,12 +43,16 @@ TEST_F(Keys, CtrlAThenXQuits) {
 TEST_F(Keys, CtrlAThenHHelpsAndBBreaks) {
     EXPECT_EQ(type("\x01h"), Command::help);
     EXPECT_EQ(type("\x01?"), Command::help);
-    EXPECT_EQ(type("\x01" "b"), Command::send_break);
+    EXPECT_EQ(type("\x01"
+                   "b"),
+              Command::send_break);
     EXPECT_EQ(passed, "");
 }
 
 TEST_F(Keys, CtrlAThenAOrCtrlASendsCtrlA) {
-    EXPECT_EQ(type("\x01" "a"), Command::none);
+    EXPECT_EQ(type("\x01"
+                   "a"),
+              Command::none);
     EXPECT_EQ(type("\x01\x01"), Command::none);
     EXPECT_EQ(passed, "\x01\x01");
     EXPECT_EQ(type("x"), Command::none) << "the escape is over";

@@ -1,5 +1,3 @@
-#include "vmm/console/output.hpp"
-
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,6 +12,7 @@
 
 #include "base/fd.hpp"
 #include "devices/serial.hpp"
+#include "vmm/console/output.hpp"
 
 namespace viaduct::console {
 namespace {
@@ -34,7 +33,8 @@ struct SerialOutput : testing::Test {
     }
     void never_block(bool on) { ::fcntl(writer.native_handle(), F_SETFL, on ? O_NONBLOCK : 0); }
 
-    /// Transmits as a driver that does not look whether it may; false when it was ever told to wait.
+    /// Transmits as a driver that does not look whether it may; false when it was ever told to
+    /// wait.
     bool transmit(std::size_t count) {
         bool ready = true;
         for (std::size_t i = 0; i < count; ++i) {
@@ -195,12 +195,12 @@ TEST_F(SerialOutput, AGuestThatWaitsForTheTransmitterLosesNothingToASlowReader) 
         void set(bool /*asserted*/) noexcept override {}
     };
     class Cable final : public devices::Serial::Peer {
-    public:
+     public:
         explicit Cable(Output& to) : output_(to) {}
         bool transmit(std::byte byte) noexcept override { return output_.transmit(byte); }
         void room_for_input() noexcept override {}
 
-    private:
+     private:
         Output& output_;
     };
     devices::Serial* serial = nullptr;

@@ -1,8 +1,7 @@
-#include "vmm/console/spec.hpp"
-
 #include <gmock/gmock.h>
 
 #include "base/error.hpp"
+#include "vmm/console/spec.hpp"
 
 namespace viaduct::console {
 namespace {

@@ -1,5 +1,3 @@
-#include "vmm/console/terminal.hpp"
-
 #include <fcntl.h>
 #include <pty.h>
 #include <signal.h>
@@ -21,6 +19,7 @@
 #include <gtest/gtest.h>
 
 #include "base/fd.hpp"
+#include "vmm/console/terminal.hpp"
 
 namespace viaduct::console {
 namespace {
@@ -77,7 +76,8 @@ TEST(RawTerminal, GivesEveryKeyToTheGuestAndPutsTheTerminalBack) {
         const termios raw = pty.modes();
         EXPECT_EQ(raw.c_lflag & (ICANON | ECHO | ISIG | IEXTEN), 0U);
         EXPECT_EQ(raw.c_iflag & (ICRNL | IXON), 0U);
-        EXPECT_EQ(raw.c_oflag & OPOST, before.c_oflag & OPOST) << "messages of the VMM stay legible";
+        EXPECT_EQ(raw.c_oflag & OPOST, before.c_oflag & OPOST)
+            << "messages of the VMM stay legible";
     }
     EXPECT_TRUE(pty.modes() == before);
 }
@@ -87,7 +87,10 @@ TEST(RawTerminal, PutsItBackOnEverySignalThatEndsTheProcess) {
                              SIGTERM, SIGINT, SIGHUP, SIGALRM}) {
         const Pty pty;
         const termios before = pty.modes();
-        const int status = child_ends_by(pty, [&] { ::kill(::getpid(), number); ::pause(); });
+        const int status = child_ends_by(pty, [&] {
+            ::kill(::getpid(), number);
+            ::pause();
+        });
         EXPECT_TRUE(pty.modes() == before) << ::strsignal(number);
         // A sanitizer may turn a crash into an exit; either way it is no success.
         EXPECT_NE(status, 0) << ::strsignal(number);
@@ -111,9 +114,8 @@ TEST(RawTerminal, PutsItBackOnACrash) {
 TEST(RawTerminal, PutsItBackOnAnExceptionThatNobodyCatches) {
     const Pty pty;
     const termios before = pty.modes();
-    const int status = child_ends_by(pty, [] {
-        std::thread([] { throw std::runtime_error("nobody catches it"); }).join();
-    });
+    const int status = child_ends_by(
+        pty, [] { std::thread([] { throw std::runtime_error("nobody catches it"); }).join(); });
     EXPECT_NE(status, 0);
     EXPECT_TRUE(pty.modes() == before);
 }

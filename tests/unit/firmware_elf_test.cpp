@@ -150,8 +150,9 @@ TEST_F(ElfKernel, MustHaveSomethingToLoad) {
 TEST_F(ElfKernel, MustHoldAllItsSegments) {
     Content content = elf64(parts_);
     content.resize(content.size() - 1);
-    EXPECT_THAT(rejection_of(content), HasSubstr("is truncated: a segment of 4096 bytes stands at "
-                                                 "offset 4096, the file has 8191"));
+    EXPECT_THAT(rejection_of(content), HasSubstr("is truncated: a segment takes 4096 bytes at "
+                                                 "offset 4096, the file has 8191; get a complete "
+                                                 "copy"));
     content = elf64(parts_);
     Elf64_Phdr load = program_header(content);
     load.p_offset = ~0ULL - 0x10;
@@ -224,6 +225,10 @@ TEST_F(ElfKernel, MayHaveDamagedNotesThatAreNotOurs) {
     content = elf64(parts_);
     put(content, elf_note_offset + 20, Elf64_Nhdr{4, 5, 18});
     EXPECT_EQ(load(content).kind, KernelKind::elf_linux);
+    content = elf64(parts_);
+    put<std::uint64_t>(
+        content, sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr) + offsetof(Elf64_Phdr, p_filesz), 36);
+    EXPECT_EQ(load(content).kind, KernelKind::elf_linux) << "a note that ends before its address";
 }
 
 TEST_F(ElfKernel, RefusesACommandLineThatLinuxWouldCut) {

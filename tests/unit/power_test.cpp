@@ -10,7 +10,7 @@ namespace viaduct::devices {
 namespace {
 
 class Line final : public InterruptLine {
-public:
+ public:
     void set(bool asserted) noexcept override { high = asserted; }
     bool high = false;
 };
@@ -49,7 +49,7 @@ TEST_F(PowerManagement, SleepTypeFiveWithSleepEnablePowersOff) {
     EXPECT_EQ(power_offs, 0);
     out(control, Power::s5_sleep_type << 10U | sleep_enable);
     EXPECT_EQ(power_offs, 1);
-    EXPECT_EQ(in(control) & sleep_enable, 0U) << "write-only";
+    EXPECT_EQ(in(control)&sleep_enable, 0U) << "write-only";
 }
 
 TEST_F(PowerManagement, OtherSleepTypesDoNothing) {

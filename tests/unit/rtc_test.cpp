@@ -15,14 +15,29 @@ using std::chrono::nanoseconds;
 using std::chrono::sys_days;
 
 class Line final : public InterruptLine {
-public:
+ public:
     void set(bool asserted) noexcept override { high = asserted; }
     bool high = false;
 };
 
 struct RealTimeClock : testing::Test {
-    enum : std::uint8_t { second, second_alarm, minute, minute_alarm, hour, hour_alarm, weekday, day,
-                          month, year, a, b, c, d, century = Rtc::century_register };
+    enum : std::uint8_t {
+        second,
+        second_alarm,
+        minute,
+        minute_alarm,
+        hour,
+        hour_alarm,
+        weekday,
+        day,
+        month,
+        year,
+        a,
+        b,
+        c,
+        d,
+        century = Rtc::century_register
+    };
 
     void select(unsigned index) {
         const std::byte byte{static_cast<std::uint8_t>(index)};
@@ -100,18 +115,18 @@ TEST_F(RealTimeClock, HasTheRegistersThatLinuxProbes) {
 }
 
 TEST_F(RealTimeClock, UpdateInProgressIsShortAndComesEverySecond) {
-    EXPECT_EQ(in(a) & 0x80U, 0U);
+    EXPECT_EQ(in(a)&0x80U, 0U);
     pass(999'700us);
-    EXPECT_EQ(in(a) & 0x80U, 0U);
+    EXPECT_EQ(in(a)&0x80U, 0U);
     pass(100us);
-    EXPECT_EQ(in(a) & 0x80U, 0x80U);
+    EXPECT_EQ(in(a)&0x80U, 0x80U);
     EXPECT_EQ(in(second), 0x07U);
     pass(200us);
-    EXPECT_EQ(in(a) & 0x80U, 0U);
+    EXPECT_EQ(in(a)&0x80U, 0U);
     EXPECT_EQ(in(second), 0x08U);
     pass(999'900us);
     out(b, 0x82);
-    EXPECT_EQ(in(a) & 0x80U, 0U) << "no update while the guest sets the time";
+    EXPECT_EQ(in(a)&0x80U, 0U) << "no update while the guest sets the time";
 }
 
 TEST_F(RealTimeClock, RunsOnFromTheTimeThatTheGuestSets) {
@@ -223,7 +238,7 @@ TEST_F(RealTimeClock, AlarmRegistersThatMatchAllRepeat) {
     for (int i = 0; i < 3; ++i) {
         pass(1min);
         EXPECT_TRUE(line.high);
-        EXPECT_EQ(in(c) & 0x20U, 0x20U);
+        EXPECT_EQ(in(c)&0x20U, 0x20U);
         EXPECT_FALSE(line.high);
     }
 }
@@ -244,7 +259,7 @@ TEST_F(RealTimeClock, PeriodicInterruptHasTheRateOfRegisterA) {
         pass(1ms);
         if (line.high) {
             ++seen;
-            EXPECT_EQ(in(c) & 0xc0U, 0xc0U);
+            EXPECT_EQ(in(c)&0xc0U, 0xc0U);
         }
     }
     EXPECT_EQ(seen, 8);
@@ -257,7 +272,7 @@ TEST_F(RealTimeClock, PeriodicInterruptHasTheRateOfRegisterA) {
 TEST_F(RealTimeClock, AGuestThatPollsNeedsNoTimer) {
     in(c);
     now += 1s;
-    EXPECT_EQ(in(c) & 0x50U, 0x50U);
+    EXPECT_EQ(in(c)&0x50U, 0x50U);
     EXPECT_FALSE(wake_at);
     EXPECT_FALSE(line.high);
 }

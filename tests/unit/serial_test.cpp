@@ -14,7 +14,7 @@ namespace viaduct::devices {
 namespace {
 
 class Line final : public InterruptLine {
-public:
+ public:
     void set(bool asserted) noexcept override {
         high = asserted;
         if (asserted) ++rises;
@@ -24,7 +24,7 @@ public:
 };
 
 class Cable final : public Serial::Peer {
-public:
+ public:
     bool transmit(std::byte byte) noexcept override {
         text.push_back(std::to_integer<char>(byte));
         return ready;
@@ -37,8 +37,16 @@ public:
 };
 
 struct SerialPort : testing::Test {
-    enum : std::uint64_t { buffer, interrupt_enable, ident, line_control, modem_control, line_status,
-                           modem_status, scratch };
+    enum : std::uint64_t {
+        buffer,
+        interrupt_enable,
+        ident,
+        line_control,
+        modem_control,
+        line_status,
+        modem_status,
+        scratch
+    };
     static constexpr std::uint64_t fifo_control = ident;
 
     std::uint8_t in(std::uint64_t offset) {
@@ -53,7 +61,7 @@ struct SerialPort : testing::Test {
     std::size_t type(std::string_view text) { return port.receive(std::as_bytes(std::span(text))); }
     std::string read_all() {
         std::string text;
-        while ((in(line_status) & 0x01) != 0) text.push_back(static_cast<char>(in(buffer)));
+        while ((in(line_status)&0x01) != 0) text.push_back(static_cast<char>(in(buffer)));
         return text;
     }
 
@@ -78,7 +86,7 @@ TEST_F(SerialPort, PassesTheProbesOfLinux8250Autoconfiguration) {
     EXPECT_EQ(in(interrupt_enable), 0x0f) << "more bits would make it an XScale or TI UART";
     out(interrupt_enable, 0x00);
     out(modem_control, 0x1a);
-    EXPECT_EQ(in(modem_status) & 0xf0, 0x90);
+    EXPECT_EQ(in(modem_status)&0xf0, 0x90);
     out(modem_control, 0x00);
     out(line_control, 0xbf);
     out(fifo_control, 0x00);
@@ -95,7 +103,7 @@ TEST_F(SerialPort, HoldsSixteenOf256LoopedBackBytes) {
     out(fifo_control, 0x07);
     out(modem_control, 0x10);
     for (unsigned i = 0; i < 256; ++i) out(buffer, i);
-    EXPECT_EQ(in(line_status) & 0x03, 0x03);
+    EXPECT_EQ(in(line_status)&0x03, 0x03);
     std::string expected;
     for (char c = 0; c < 16; ++c) expected.push_back(c);
     EXPECT_EQ(read_all(), expected);
@@ -197,7 +205,7 @@ TEST_F(SerialPort, IdentifiesInterruptsInTheChipsOrder) {
     EXPECT_EQ(in(ident), 0xc2);
     EXPECT_EQ(in(ident), 0xc0);
     EXPECT_TRUE(line.high);
-    EXPECT_EQ(in(modem_status) & 0x0f, 0x0b);
+    EXPECT_EQ(in(modem_status)&0x0f, 0x0b);
     EXPECT_EQ(in(ident), 0xc1);
     EXPECT_FALSE(line.high);
 }
@@ -206,10 +214,10 @@ TEST_F(SerialPort, BreakIsReportedWithItsCharacterOnly) {
     out(fifo_control, 0x01);
     type("a");
     EXPECT_TRUE(port.receive_break());
-    EXPECT_EQ(in(line_status) & 0x90, 0x80) << "an error stands in the FIFO, not at its head";
+    EXPECT_EQ(in(line_status)&0x90, 0x80) << "an error stands in the FIFO, not at its head";
     EXPECT_EQ(in(buffer), 'a');
-    EXPECT_EQ(in(line_status) & 0x90, 0x90);
-    EXPECT_EQ(in(line_status) & 0x90, 0x00);
+    EXPECT_EQ(in(line_status)&0x90, 0x90);
+    EXPECT_EQ(in(line_status)&0x90, 0x00);
 }
 
 TEST_F(SerialPort, LoopsModemOutputsBackToItsInputs) {
@@ -218,7 +226,7 @@ TEST_F(SerialPort, LoopsModemOutputsBackToItsInputs) {
         {{0x01, 0x20}, {0x02, 0x10}, {0x04, 0x40}, {0x08, 0x80}}};
     for (const auto& [output, input] : wires) {
         out(modem_control, 0x10 | output);
-        EXPECT_EQ(in(modem_status) & 0xf0U, input);
+        EXPECT_EQ(in(modem_status)&0xf0U, input);
     }
     out(modem_control, 0x14);
     in(modem_status);
@@ -276,14 +284,14 @@ TEST_F(SerialPort, ASlowReaderHoldsTheGuest) {
     in(ident);
     cable.ready = false;
     out(buffer, 'a');
-    EXPECT_EQ(in(line_status) & 0x60, 0);
+    EXPECT_EQ(in(line_status)&0x60, 0);
     EXPECT_FALSE(line.high);
     out(interrupt_enable, 0x00);
     out(interrupt_enable, 0x02);
     EXPECT_FALSE(line.high) << "the transmitter is not empty";
     cable.ready = true;
     port.transmit_ready();
-    EXPECT_EQ(in(line_status) & 0x60, 0x60);
+    EXPECT_EQ(in(line_status)&0x60, 0x60);
     EXPECT_TRUE(line.high);
     EXPECT_EQ(in(ident), 0x02);
     port.transmit_ready();
@@ -297,7 +305,7 @@ TEST_F(SerialPort, ADriverThatIgnoresTheHoldLosesNothing) {
     out(buffer, 'b');
     cable.ready = true;
     out(buffer, 'c');
-    EXPECT_EQ(in(line_status) & 0x60, 0x60) << "the peer takes bytes again";
+    EXPECT_EQ(in(line_status)&0x60, 0x60) << "the peer takes bytes again";
     EXPECT_EQ(cable.text, "abc");
 }
 
@@ -306,7 +314,7 @@ TEST_F(SerialPort, AWideAccessReachesConsecutivePorts) {
     port.read(0, bytes);
     EXPECT_EQ(std::to_integer<int>(bytes[2]), 0x01);
     EXPECT_EQ(std::to_integer<int>(bytes[5]), 0x60);
-    bytes = {std::byte{'w'}, std::byte{0x0f}, std::byte{0x01}, std::byte{0x03},
+    bytes = {std::byte{'w'},  std::byte{0x0f}, std::byte{0x01}, std::byte{0x03},
              std::byte{0x03}, std::byte{0xff}, std::byte{0xff}, std::byte{0x77}};
     port.write(0, bytes);
     EXPECT_EQ(cable.text, "w");
@@ -383,7 +391,7 @@ TEST_F(SerialPort, TwoThreadsLoseAndRepeatNothing) {
     for (std::size_t i = 0; i < count; ++i) typed.push_back(static_cast<char>('a' + i % 26));
     std::thread guest([&] {
         for (std::size_t seen = 0; seen < count;) {
-            if ((in(line_status) & 0x01) == 0) {
+            if ((in(line_status)&0x01) == 0) {
                 std::this_thread::yield();
                 continue;
             }

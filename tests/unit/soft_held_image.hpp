@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
 
 #include "tests/unit/soft_disk.hpp"
@@ -29,6 +30,9 @@ class HeldImage final : public soft::Image {
         }
         [[nodiscard]] int read_end() const { return read_.get(); }
 
+        /// Whether the last operation was to be durable.
+        mutable std::atomic<bool> durable = false;
+
      private:
         Fd read_;
         Fd write_;
@@ -47,6 +51,7 @@ class HeldImage final : public soft::Image {
      public:
         HeldLane(IoUring& ring, const Gate& gate) : ring_(ring), gate_(gate) {}
         void start(soft::Operation& operation) noexcept override {
+            gate_.durable = operation.durable;
             io_uring_sqe& request = ring_.next_request();
             io_uring_prep_readv(&request, gate_.read_end(), operation.segments.data(),
                                 static_cast<unsigned>(operation.segments.size()), 0);

@@ -103,6 +103,23 @@ TEST_F(HeldDisk, SuspendLeavesTheGuestsKicksOn) {
     device().reset();
 }
 
+TEST(SoftDurability, IsAskedForEveryWriteOfADriverThatCannotFlushAndOfNoOther) {
+    for (const bool can_flush : {false, true}) {
+        test::HeldImage::Gate gate;
+        SoftDisk disk(std::make_unique<SoftDevice>(std::make_unique<test::HeldImage>(gate),
+                                                   SoftDeviceOptions{}));
+        gate.durable = can_flush;
+        if (can_flush) {
+            disk.start();
+        } else {
+            disk.start_without(VIRTIO_BLK_F_FLUSH);
+        }
+        gate.release(Bytes(512));
+        EXPECT_EQ(disk.write(0, Bytes(512)), VIRTIO_BLK_S_OK);
+        EXPECT_EQ(gate.durable, !can_flush);
+    }
+}
+
 /// Writes and reads back until told to stop.
 class Load {
  public:

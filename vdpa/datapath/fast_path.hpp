@@ -29,6 +29,10 @@ public:
     /// accepts `features` finds it (the kernel would otherwise accept none at the first read).
     void prepare(std::uint64_t features);
 
+    /// Gives the device the guest's memory, unless it has it already. Done before there is a guest, so
+    /// that a limit on locked memory is the operator's to hear of.
+    void provide_memory();
+
     /// FEATURES_OK; false when the device does not keep it (virtio 1.2, 3.1.1, step 6).
     bool accept_features(std::uint64_t features);
 
@@ -44,8 +48,6 @@ public:
     void release_memory();
 
 private:
-    void provide_memory();
-
     vdpa::Device& device_;
     const AddressSpace& memory_;
     bool mapped_ = false;

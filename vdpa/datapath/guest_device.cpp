@@ -102,6 +102,7 @@ void GuestDevice::adopt_device(std::unique_ptr<vdpa::Device> device) {
     }
     path_.emplace(*device_, memory_);
     path_->prepare(offered_);
+    path_->provide_memory();
 }
 
 void GuestDevice::close_device() {

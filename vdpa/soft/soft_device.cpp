@@ -278,7 +278,7 @@ void SoftDevice::start_engines() {
         for (unsigned queue = 0; queue < queues_.size(); ++queue) {
             if (queues_[queue].enabled) start_engine(queue);
         }
-    } catch (const Error&) {
+    } catch (...) {
         stop_engines(QueueEngine::Stop::drain);
         throw;
     }

@@ -32,6 +32,16 @@ std::string mapping_flags(std::uintptr_t address) {
     return {};
 }
 
+/// What the process has pinned already, for other devices (VmPin of proc(5), in KiB).
+std::uint64_t pinned_bytes() {
+    std::ifstream status("/proc/self/status");
+    std::string line;
+    while (std::getline(status, line)) {
+        if (line.starts_with("VmPin:")) return std::stoull(line.substr(6)) * 1024;
+    }
+    return 0;
+}
+
 std::string module_parameter(const char* path) {
     std::string value;
     std::ifstream(path) >> value;
@@ -55,11 +65,13 @@ std::string explain_map_error(const std::string& device, std::span<const MemoryR
     for (const MemoryRegion& region : regions) bytes += region.bytes.size();
     rlimit limit{};
     ::getrlimit(RLIMIT_MEMLOCK, &limit);
-    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < bytes) {
+    // Every device that pins it counts the same memory again.
+    const std::uint64_t needed = pinned_bytes() + bytes;
+    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < needed) {
         return fmt::format(
             "vDPA device {} pins guest memory: {} bytes are needed, the limit for locked memory "
             "(RLIMIT_MEMLOCK) is {} bytes: raise it (ulimit -l {}, or LimitMEMLOCK= of the service)",
-            device, bytes, limit.rlim_cur, (bytes + 1023) / 1024);
+            device, needed, limit.rlim_cur, (needed + 1023) / 1024);
     }
     const auto entries = module_parameter("/sys/module/vhost_vdpa/parameters/max_iotlb_entries");
     return fmt::format(

@@ -9,7 +9,7 @@ namespace viaduct::console {
 namespace {
 
 class Nothing final : public SerialBackend {
-public:
+ public:
     bool transmit(std::byte /*byte*/) noexcept override { return true; }
     void room_for_input() noexcept override {}
     void attach(devices::Serial& /*serial*/) override {}
@@ -19,17 +19,24 @@ public:
 
 }  // namespace
 
-std::unique_ptr<SerialBackend> open_nothing() { return std::make_unique<Nothing>(); }
+std::unique_ptr<SerialBackend> open_nothing() {
+    return std::make_unique<Nothing>();
+}
 
 std::unique_ptr<SerialBackend> open_serial(const std::string& spec, boost::asio::io_context& io) {
     const SerialSpec parsed = parse_serial(spec);
     std::signal(SIGPIPE, SIG_IGN);
     switch (parsed.kind) {
-        case SerialSpec::Kind::none: return open_nothing();
-        case SerialSpec::Kind::stdio: return open_stdio(io);
-        case SerialSpec::Kind::file: return open_file(io, parsed.path);
-        case SerialSpec::Kind::pty: return open_pty(io);
-        case SerialSpec::Kind::unix_socket: return open_unix_socket(io, parsed.path);
+        case SerialSpec::Kind::none:
+            return open_nothing();
+        case SerialSpec::Kind::stdio:
+            return open_stdio(io);
+        case SerialSpec::Kind::file:
+            return open_file(io, parsed.path);
+        case SerialSpec::Kind::pty:
+            return open_pty(io);
+        case SerialSpec::Kind::unix_socket:
+            return open_unix_socket(io, parsed.path);
     }
     return nullptr;
 }

@@ -24,7 +24,7 @@
 namespace viaduct::console {
 
 class SerialBackend : public devices::Serial::Peer {
-public:
+ public:
     /// From now on input reaches the port, which outlives the backend's attachment to it.
     virtual void attach(devices::Serial& serial) = 0;
     /// The port is not called any more.
@@ -37,17 +37,17 @@ public:
     /// Output that never reached a reader, in bytes.
     [[nodiscard]] virtual std::uint64_t lost() const noexcept = 0;
 
-protected:
+ protected:
     void quit() const {
         if (quit_) quit_();
     }
 
-private:
+ private:
     std::function<void()> quit_;
 };
 
-/// Opens what `spec` says. Throws Error that says what is wrong with it. SIGPIPE is ignored from here
-/// on: a reader that goes away is an error of write(2), not the end of the machine.
+/// Opens what `spec` says. Throws Error that says what is wrong with it. SIGPIPE is ignored from
+/// here on: a reader that goes away is an error of write(2), not the end of the machine.
 ///
 /// The backend is destroyed on the io_context's thread, before the io_context and after the vCPUs
 /// came to their end: what its reader has not yet taken is written then, and the terminal put back.

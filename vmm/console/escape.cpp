@@ -14,13 +14,20 @@ EscapeParser::Command EscapeParser::feed(std::byte byte, std::vector<std::byte>&
         return Command::none;
     }
     switch (std::to_integer<char>(byte)) {
-        case 'x': return Command::quit;
-        case 'b': return Command::send_break;
+        case 'x':
+            return Command::quit;
+        case 'b':
+            return Command::send_break;
         case 'h':
-        case '?': return Command::help;
+        case '?':
+            return Command::help;
         case 'a':
-        case std::to_integer<char>(escape): pass.push_back(escape); return Command::none;
-        default: pass.insert(pass.end(), {escape, byte}); return Command::none;
+        case std::to_integer<char>(escape):
+            pass.push_back(escape);
+            return Command::none;
+        default:
+            pass.insert(pass.end(), {escape, byte});
+            return Command::none;
     }
 }
 

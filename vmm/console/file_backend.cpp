@@ -9,14 +9,15 @@ namespace viaduct::console {
 namespace {
 
 class FileBackend final : public StreamBackend {
-public:
+ public:
     FileBackend(boost::asio::io_context& io, const std::string& path)
         : StreamBackend(io, path, Output::Reader::fixed), descriptor_(io) {
         // Non-blocking for what is not a regular file: a FIFO, a terminal.
         constexpr int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
         const int fd = ::open(path.c_str(), flags, 0666);
         if (fd < 0 && errno == ENXIO) {
-            throw Error("--serial file:{}: nobody reads the FIFO yet: start its reader first", path);
+            throw Error("--serial file:{}: nobody reads the FIFO yet: start its reader first",
+                        path);
         }
         if (fd < 0) throw SystemError("--serial file:" + path);
         descriptor_.assign(fd);
@@ -26,7 +27,7 @@ public:
     FileBackend& operator=(const FileBackend&) = delete;
     ~FileBackend() override { finish(); }
 
-private:
+ private:
     Descriptor descriptor_;
 };
 

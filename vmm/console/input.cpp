@@ -63,7 +63,9 @@ void Input::offer() {
     wait();
 }
 
-bool Input::is_full() const noexcept { return waits_for_guest_ && pending_.size() >= piece; }
+bool Input::is_full() const noexcept {
+    return waits_for_guest_ && pending_.size() >= piece;
+}
 
 void Input::wait() {
     if (descriptor_ == nullptr || waiting_ || is_full()) return;
@@ -78,13 +80,14 @@ void Input::wait() {
     }
     // Waiting alone leaves the descriptor in the mode in which others share it; reading through
     // Asio would make it non-blocking.
-    descriptor_->async_wait(
-        Descriptor::wait_read, lifeline_.bind([this](const boost::system::error_code& error) {
-            waiting_ = false;
-            // A file cannot be waited for (epoll(7)) and need not be.
-            if (!error || error == boost::asio::error::operation_not_supported) read_once();
-            wait();
-        }));
+    descriptor_->async_wait(Descriptor::wait_read,
+                            lifeline_.bind([this](const boost::system::error_code& error) {
+                                waiting_ = false;
+                                // A file cannot be waited for (epoll(7)) and need not be.
+                                if (!error || error == boost::asio::error::operation_not_supported)
+                                    read_once();
+                                wait();
+                            }));
 }
 
 void Input::read_once() {

@@ -1,6 +1,7 @@
 /// The way into a serial port: reads a descriptor and offers the bytes to the UART; what its FIFO
-/// has no room for waits here, and while it does, the descriptor is not read, so that whoever writes
-/// to it waits too and nothing is lost. All on the io_context's thread, room_for_input() excepted.
+/// has no room for waits here, and while it does, the descriptor is not read, so that whoever
+/// writes to it waits too and nothing is lost. All on the io_context's thread, room_for_input()
+/// excepted.
 #pragma once
 
 #include <functional>
@@ -17,7 +18,7 @@
 namespace viaduct::console {
 
 class Input {
-public:
+ public:
     using Descriptor = boost::asio::posix::stream_descriptor;
     using Bytes = std::span<const std::byte>;
 
@@ -49,7 +50,7 @@ public:
     /// The UART has room; from any thread.
     void room_for_input() noexcept;
 
-private:
+ private:
     void wait();
     void read_once();
     void offer();

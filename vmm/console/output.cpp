@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +27,12 @@ bool writable(int fd, int timeout_ms) noexcept {
     return ::poll(&wanted, 1, timeout_ms) > 0;
 }
 
+bool never_blocks(int fd) noexcept {
+    struct stat found = {};
+    const bool is_file = ::fstat(fd, &found) == 0 && S_ISREG(found.st_mode);
+    return is_file || (::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0;
+}
+
 }  // namespace
 
 Output::Output(boost::asio::io_context& io, std::string name, Reader reader,
@@ -36,7 +43,7 @@ void Output::connect(Descriptor& descriptor) {
     {
         const std::lock_guard lock(mutex_);
         descriptor_ = &descriptor;
-        never_blocks_ = (::fcntl(descriptor.native_handle(), F_GETFL) & O_NONBLOCK) != 0;
+        never_blocks_ = never_blocks(descriptor.native_handle());
     }
     flush();
 }
@@ -166,14 +173,16 @@ void Output::report(Loss loss, int error) const {
                          std::generic_category().message(error));
             break;
         case Loss::reader_slow:
-            log::warning("serial output to {} is being lost: its reader is too slow and the guest "
-                         "does not wait for it ({} KiB are kept)",
-                         name_, limit / 1024);
+            log::warning(
+                "serial output to {} is being lost: its reader is too slow and the guest "
+                "does not wait for it ({} KiB are kept)",
+                name_, limit / 1024);
             break;
         case Loss::no_reader:
-            log::warning("nobody reads the serial output at {}: the last {} KiB of it are kept, "
-                         "older output is lost",
-                         name_, hold_at / 1024);
+            log::warning(
+                "nobody reads the serial output at {}: the last {} KiB of it are kept, "
+                "older output is lost",
+                name_, hold_at / 1024);
             break;
         case Loss::reader_gave_up:
             log::warning("the end of the serial output to {} is lost: its reader takes no more",

@@ -2,8 +2,8 @@
 /// not take at once is kept and written by the io_context. Never blocks, loses nothing silently.
 ///
 ///   - A reader that is there and slow: past `hold_at` kept bytes the guest is asked to wait (the
-///     UART's THRE stays 0) until half of them are gone. A driver that writes all the same fills the
-///     backlog up to `limit`; from there on its newest bytes are lost.
+///     UART's THRE stays 0) until half of them are gone. A driver that writes all the same fills
+///     the backlog up to `limit`; from there on its newest bytes are lost.
 ///   - No reader (`Reader::comes_and_goes`): the newest `hold_at` bytes are kept for the next one,
 ///     older ones are lost, and the guest never waits.
 ///   - A descriptor that fails (disk full, pipe closed) takes bytes away; the next are tried again.
@@ -25,7 +25,7 @@
 namespace viaduct::console {
 
 class Output {
-public:
+ public:
     using Descriptor = boost::asio::posix::stream_descriptor;
     enum class Reader { fixed, comes_and_goes };
 
@@ -39,8 +39,8 @@ public:
     Output(const Output&) = delete;
     Output& operator=(const Output&) = delete;
 
-    /// The descriptor is the caller's and outlives the connection. It need not be non-blocking: then
-    /// it is asked before each write. What was kept goes out first.
+    /// The descriptor is the caller's and outlives the connection. It need not be non-blocking:
+    /// then it is asked before each write. What was kept goes out first.
     void connect(Descriptor& descriptor);
     void disconnect() noexcept;
 
@@ -55,7 +55,7 @@ public:
     /// Bytes kept for the reader.
     [[nodiscard]] std::size_t kept() const noexcept;
 
-private:
+ private:
     enum class Loss : unsigned { reader_failed, reader_slow, no_reader, reader_gave_up };
 
     [[nodiscard]] std::size_t kept_locked() const noexcept { return backlog_.size() - first_; }
@@ -77,11 +77,11 @@ private:
     Descriptor* descriptor_ = nullptr;
     bool never_blocks_ = false;
     std::vector<std::byte> backlog_;
-    std::size_t first_ = 0;       // the oldest kept byte
-    bool flush_posted_ = false;   // the io_context was asked to flush
-    bool guest_waits_ = false;    // transmit() said false
+    std::size_t first_ = 0;      // the oldest kept byte
+    bool flush_posted_ = false;  // the io_context was asked to flush
+    bool guest_waits_ = false;   // transmit() said false
     std::uint64_t lost_ = 0;
-    unsigned reported_ = 0;       // a bit for each Loss
+    unsigned reported_ = 0;  // a bit for each Loss
 
     bool waiting_ = false;  // for the descriptor; the io_context's thread only
     Lifeline lifeline_;

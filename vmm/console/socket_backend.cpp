@@ -27,7 +27,7 @@ bool has_unread_bytes(int fd) {
 }
 
 class SocketBackend final : public StreamBackend {
-public:
+ public:
     SocketBackend(boost::asio::io_context& io, const std::string& path)
         : StreamBackend(io, path, Output::Reader::comes_and_goes),
           listener_(path),
@@ -43,7 +43,7 @@ public:
         listening_.release();  // the listener's
     }
 
-private:
+ private:
     void wait_for_client() {
         listening_.async_wait(Descriptor::wait_read,
                               lifeline_.bind([this](const boost::system::error_code& error) {
@@ -57,8 +57,9 @@ private:
         const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) return;
         if (client_.is_open() && gone_) {
-            log::warning("serial {}: input of a client that left is lost: the guest does not read it",
-                         listener_.path());
+            log::warning(
+                "serial {}: input of a client that left is lost: the guest does not read it",
+                listener_.path());
             leave();
         }
         if (client_.is_open()) {

@@ -27,8 +27,8 @@ constexpr std::array<Form, 6> forms{{
 
 constexpr std::string_view valid = "use none, stdio, file:PATH, pty or unix:PATH";
 
-constexpr std::array<std::string_view, 5> socket_options{"server", "server=on", "wait=off", "nowait",
-                                                         "server=yes"};
+constexpr std::array<std::string_view, 5> socket_options{"server", "server=on", "wait=off",
+                                                         "nowait", "server=yes"};
 
 /// The path before the options, each of which is checked.
 std::string socket_path(std::string_view text) {
@@ -53,8 +53,8 @@ std::string socket_path(std::string_view text) {
 SerialSpec parse_serial(std::string_view text) {
     const std::size_t colon = std::min(text.find(':'), text.size());
     const std::string_view name = text.substr(0, colon);
-    const auto* const form = std::find_if(forms.begin(), forms.end(),
-                                          [&](const Form& row) { return row.name == name; });
+    const auto* const form =
+        std::find_if(forms.begin(), forms.end(), [&](const Form& row) { return row.name == name; });
     if (form == forms.end()) throw Error("--serial {}: '{}' is not known: {}", text, name, valid);
     const bool has_colon = colon != text.size();
     if (!form->takes_path) {

@@ -40,7 +40,7 @@ void tell(std::string_view text) {
 }
 
 class StdioBackend final : public StreamBackend {
-public:
+ public:
     explicit StdioBackend(boost::asio::io_context& io)
         : StreamBackend(io, "standard output", Output::Reader::fixed),
           in_(io),
@@ -53,12 +53,13 @@ public:
     StdioBackend& operator=(const StdioBackend&) = delete;
     ~StdioBackend() override { finish(); }
 
-private:
+ private:
     void open_output() {
         const int fd = own_descriptor(STDOUT_FILENO, O_WRONLY);
         if (fd < 0) {
-            throw Error("--serial stdio: standard output is closed: give one (>/dev/null) or use "
-                        "--serial none");
+            throw Error(
+                "--serial stdio: standard output is closed: give one (>/dev/null) or use "
+                "--serial none");
         }
         out_.assign(fd);
         output_.connect(out_);
@@ -87,14 +88,15 @@ private:
         wait_for_signal();
     }
 
-    /// Stopped, the person has the terminal as it was; continued in the foreground, the guest has it.
+    /// Stopped, the person has the terminal as it was; continued in the foreground, the guest has
+    /// it.
     void wait_for_signal() {
         signals_.async_wait(
             lifeline_.bind([this](const boost::system::error_code& error, int number) {
                 if (error) return;
                 if (number == SIGTSTP) {
                     terminal_->leave();
-                    ::kill(::getpid(), SIGSTOP);
+                    ::raise(SIGSTOP);  // this thread goes no further until it is continued
                 }
                 terminal_->enter_again();
                 wait_for_signal();
@@ -116,10 +118,17 @@ private:
 
     void obey(EscapeParser::Command command) {
         switch (command) {
-            case EscapeParser::Command::quit: quit(); break;
-            case EscapeParser::Command::send_break: input_.put_break(); break;
-            case EscapeParser::Command::help: tell(EscapeParser::help_text); break;
-            case EscapeParser::Command::none: break;
+            case EscapeParser::Command::quit:
+                quit();
+                break;
+            case EscapeParser::Command::send_break:
+                input_.put_break();
+                break;
+            case EscapeParser::Command::help:
+                tell(EscapeParser::help_text);
+                break;
+            case EscapeParser::Command::none:
+                break;
         }
     }
 

@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "base/log.hpp"
+
 namespace viaduct::console {
 namespace {
 
@@ -20,6 +22,7 @@ StreamBackend::StreamBackend(boost::asio::io_context& io, std::string name, Outp
 
 void StreamBackend::attach(devices::Serial& serial) {
     serial_ = &serial;
+    serial.transmit_ready();
     input_.attach(serial);
 }
 
@@ -31,6 +34,7 @@ void StreamBackend::detach() noexcept {
 void StreamBackend::finish() noexcept {
     detach();
     output_.drain(patience);
+    if (lost() != 0) log::warning("{} bytes of the serial port's output were lost", lost());
 }
 
 }  // namespace viaduct::console

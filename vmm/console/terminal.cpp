@@ -21,8 +21,8 @@ static_assert(std::atomic<bool>::is_always_lock_free);
 
 struct Watched {
     int number;
-    bool fault;  // raised by an instruction, which runs again when the handler returns
-    bool polite; // somebody asks the process to end; the VMM may have its own handler
+    bool fault;   // raised by an instruction, which runs again when the handler returns
+    bool polite;  // somebody asks the process to end; the VMM may have its own handler
     struct sigaction former;
 };
 std::array<Watched, 12> watched{{
@@ -70,8 +70,8 @@ void watch_signals() {
     ::sigaddset(&action.sa_mask, SIGTTOU);
     for (Watched& signal : watched) {
         ::sigaction(signal.number, nullptr, &signal.former);
-        const bool handled = (signal.former.sa_flags & SA_SIGINFO) != 0 ||
-                             signal.former.sa_handler != SIG_DFL;
+        const bool handled =
+            (signal.former.sa_flags & SA_SIGINFO) != 0 || signal.former.sa_handler != SIG_DFL;
         if (!(signal.polite && handled)) ::sigaction(signal.number, &action, nullptr);
     }
 }
@@ -103,8 +103,8 @@ RawTerminal::~RawTerminal() {
 void RawTerminal::enter() noexcept {
     if (raw || !in_foreground(terminal_fd)) return;
     termios modes = found_modes;
-    modes.c_iflag &= ~static_cast<tcflag_t>(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR |
-                                            ICRNL | IXON);
+    modes.c_iflag &=
+        ~static_cast<tcflag_t>(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
     modes.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
     modes.c_cflag = (modes.c_cflag & ~static_cast<tcflag_t>(CSIZE | PARENB)) | CS8;
     modes.c_cc[VMIN] = 1;
@@ -118,7 +118,9 @@ void RawTerminal::enter_again() noexcept {
     enter();
 }
 
-void RawTerminal::leave() noexcept { restore(); }
+void RawTerminal::leave() noexcept {
+    restore();
+}
 
 bool RawTerminal::in_foreground(int fd) noexcept {
     const pid_t group = ::tcgetpgrp(fd);

@@ -1,6 +1,6 @@
-/// The person's terminal in raw mode, so that every key, Ctrl-C included, reaches the guest; put back
-/// as it was on every way out: the destructor, std::exit, and any signal that ends the process, save
-/// SIGKILL. One at a time in a process.
+/// The person's terminal in raw mode, so that every key, Ctrl-C included, reaches the guest; put
+/// back as it was on every way out: the destructor, std::exit, and any signal that ends the
+/// process, save SIGKILL. One at a time in a process.
 ///
 /// Output processing stays on, so that the VMM's own messages look right. The terminal is touched
 /// only while the process is in its foreground: otherwise it belongs to somebody else, and the
@@ -10,7 +10,7 @@
 namespace viaduct::console {
 
 class RawTerminal {
-public:
+ public:
     /// `fd` is a terminal and outlives this. Enters raw mode when in the foreground. Signals that
     /// somebody else handles by then (an orderly shutdown on SIGTERM) stay theirs.
     explicit RawTerminal(int fd);

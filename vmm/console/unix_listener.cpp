@@ -16,8 +16,9 @@ sockaddr_un address_of(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof(address.sun_path)) {
-        throw Error("--serial unix:{}: the path has {} characters and may have {}: choose a shorter one",
-                    path, path.size(), sizeof(address.sun_path) - 1);
+        throw Error(
+            "--serial unix:{}: the path has {} characters and may have {}: choose a shorter one",
+            path, path.size(), sizeof(address.sun_path) - 1);
     }
     std::memcpy(address.sun_path, path.data(), path.size());
     return address;
@@ -39,16 +40,18 @@ void clear_path(const std::string& path, const sockaddr_un& address) {
     struct stat found = {};
     if (::lstat(path.c_str(), &found) != 0) return;
     if (!S_ISSOCK(found.st_mode)) {
-        throw Error("--serial unix:{}: something that is not a socket stands there: remove it or "
-                    "choose another path",
-                    path);
+        throw Error(
+            "--serial unix:{}: something that is not a socket stands there: remove it or "
+            "choose another path",
+            path);
     }
     const Fd probe = make_socket();
     if (::connect(probe.get(), generic(address), sizeof(address)) != 0 && errno == ECONNREFUSED) {
         ::unlink(path.c_str());
         return;
     }
-    throw Error("--serial unix:{}: in use by a running process: end it or choose another path", path);
+    throw Error("--serial unix:{}: in use by a running process: end it or choose another path",
+                path);
 }
 
 }  // namespace

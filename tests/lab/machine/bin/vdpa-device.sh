@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 # Where the daemons behind exported images leave their process ids and logs.
+# shellcheck disable=SC2034
 daemons=/run/viaduct
 
 die() {
