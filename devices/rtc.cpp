@@ -74,8 +74,8 @@ Rtc::Time crystal_time(std::uint64_t ticks) {
 /// Cells without a row are plain memory.
 struct Rtc::Register {
     std::uint8_t index;
-    std::uint8_t (Rtc::*read)() noexcept;
-    void (Rtc::*write)(std::uint8_t) noexcept;
+    std::uint8_t (Rtc::*read)() noexcept;       // null: gives what is stored
+    void (Rtc::*write)(std::uint8_t) noexcept;  // null: read-only
 };
 
 const std::array<Rtc::Register, 12> Rtc::registers{{
@@ -89,14 +89,15 @@ const std::array<Rtc::Register, 12> Rtc::registers{{
     {century_register, &Rtc::read_time, &Rtc::write_time},
     {cell_index::a, &Rtc::read_a, &Rtc::write_a},
     {cell_index::b, nullptr, &Rtc::write_b},
-    {cell_index::c, &Rtc::read_c, &Rtc::ignore},
-    {cell_index::d, &Rtc::read_d, &Rtc::ignore},
+    {cell_index::c, &Rtc::read_c, nullptr},
+    {cell_index::d, nullptr, nullptr},
 }};
 
 Rtc::Rtc(InterruptLine& interrupt, Clock clock, Wake wake)
     : interrupt_(interrupt), clock_(std::move(clock)), wake_(std::move(wake)), now_(clock_()) {
     state_.cells.at(cell_index::a) = divider_32768_hz | rate_1024_hz;
     state_.cells.at(cell_index::b) = control::hours_24;
+    state_.cells.at(cell_index::d) = memory_valid;
     state_.seen_nanoseconds = now_.time_since_epoch().count();
 }
 
@@ -168,10 +169,11 @@ std::uint8_t Rtc::read_selected() noexcept {
 
 void Rtc::write_selected(std::uint8_t value) noexcept {
     catch_up();
-    if (const Register* const row = find()) {
-        (this->*row->write)(value);
-    } else {
+    const Register* const row = find();
+    if (row == nullptr) {
         state_.cells.at(state_.index) = value;
+    } else if (row->write != nullptr) {
+        (this->*row->write)(value);
     }
     update_interrupt();
 }
@@ -182,21 +184,18 @@ std::uint8_t Rtc::read_time() noexcept {
 }
 
 std::uint8_t Rtc::read_a() noexcept {
-    const bool held =
-        enabled(control::set) || (cell(cell_index::a) & divider_reset) == divider_reset;
+    std::uint8_t& a = state_.cells.at(cell_index::a);
+    const bool held = enabled(control::set) || (a & divider_reset) == divider_reset;
     const auto into_second = now_ - std::chrono::floor<seconds>(now_);
     const bool updating = !held && into_second >= seconds(1) - update_time;
-    return updating ? cell(cell_index::a) | update_in_progress : cell(cell_index::a);
+    a = updating ? a | update_in_progress : a & static_cast<std::uint8_t>(~update_in_progress);
+    return a;
 }
 
 std::uint8_t Rtc::read_c() noexcept {
     const std::uint8_t flags = std::exchange(state_.cells.at(cell_index::c), 0);
     const bool requested = (flags & cell(cell_index::b) & control::interrupts) != 0;
     return requested ? flags | interrupt_request : flags;
-}
-
-std::uint8_t Rtc::read_d() noexcept {
-    return memory_valid;
 }
 
 void Rtc::write_time(std::uint8_t value) noexcept {
@@ -221,8 +220,6 @@ void Rtc::write_b(std::uint8_t value) noexcept {
     state_.cells.at(cell_index::b) = value;
     if (was_held && !held) adopt_time();
 }
-
-void Rtc::ignore(std::uint8_t /*value*/) noexcept {}
 
 std::uint8_t Rtc::cell(std::uint8_t index) const noexcept {
     return state_.cells.at(index);

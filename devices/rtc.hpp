@@ -70,11 +70,9 @@ class Rtc final : public BusDevice {
     std::uint8_t read_time() noexcept;
     std::uint8_t read_a() noexcept;
     std::uint8_t read_c() noexcept;
-    std::uint8_t read_d() noexcept;
     void write_time(std::uint8_t value) noexcept;
     void write_a(std::uint8_t value) noexcept;
     void write_b(std::uint8_t value) noexcept;
-    void ignore(std::uint8_t value) noexcept;
     [[nodiscard]] std::uint8_t read_selected() noexcept;
     void write_selected(std::uint8_t value) noexcept;
 

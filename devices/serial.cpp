@@ -89,21 +89,23 @@ struct Serial::Register {
 
     std::uint8_t offset;
     Latch latch;
-    std::uint8_t (Serial::*read)() noexcept;
-    void (Serial::*write)(std::uint8_t) noexcept;  // null: read-only
+    std::uint8_t State::*stored;                   // null: nothing is
+    std::uint8_t (Serial::*read)() noexcept;       // null: gives what is stored
+    void (Serial::*write)(std::uint8_t) noexcept;  // null: stores; without a place, ignored
 };
 
 const std::array<Serial::Register, 10> Serial::registers{{
-    {0, Register::Latch::open, &Serial::read_receive_buffer, &Serial::write_transmit_holding},
-    {0, Register::Latch::closed, &Serial::read_divisor_low, &Serial::write_divisor_low},
-    {1, Register::Latch::open, &Serial::read_interrupt_enable, &Serial::write_interrupt_enable},
-    {1, Register::Latch::closed, &Serial::read_divisor_high, &Serial::write_divisor_high},
-    {2, Register::Latch::any, &Serial::read_interrupt_ident, &Serial::write_fifo_control},
-    {3, Register::Latch::any, &Serial::read_line_control, &Serial::write_line_control},
-    {4, Register::Latch::any, &Serial::read_modem_control, &Serial::write_modem_control},
-    {5, Register::Latch::any, &Serial::read_line_status, nullptr},
-    {6, Register::Latch::any, &Serial::read_modem_status, nullptr},
-    {7, Register::Latch::any, &Serial::read_scratch, &Serial::write_scratch},
+    {0, Register::Latch::open, nullptr, &Serial::read_receive_buffer,
+     &Serial::write_transmit_holding},
+    {0, Register::Latch::closed, &State::divisor_low, nullptr, nullptr},
+    {1, Register::Latch::open, &State::interrupt_enable, nullptr, &Serial::write_interrupt_enable},
+    {1, Register::Latch::closed, &State::divisor_high, nullptr, nullptr},
+    {2, Register::Latch::any, nullptr, &Serial::read_interrupt_ident, &Serial::write_fifo_control},
+    {3, Register::Latch::any, &State::line_control, nullptr, nullptr},
+    {4, Register::Latch::any, &State::modem_control, nullptr, &Serial::write_modem_control},
+    {5, Register::Latch::any, nullptr, &Serial::read_line_status, nullptr},
+    {6, Register::Latch::any, nullptr, &Serial::read_modem_status, nullptr},
+    {7, Register::Latch::any, &State::scratch, nullptr, nullptr},
 }};
 
 const Serial::Register* Serial::find(std::uint64_t offset) const noexcept {
@@ -118,21 +120,31 @@ const Serial::Register* Serial::find(std::uint64_t offset) const noexcept {
     return found == registers.end() ? nullptr : found;
 }
 
+std::uint8_t Serial::read_port(std::uint64_t offset) noexcept {
+    const Register* const row = find(offset);
+    if (row == nullptr) return 0xff;
+    return row->read != nullptr ? (this->*row->read)() : state_.*row->stored;
+}
+
+void Serial::write_port(std::uint64_t offset, std::uint8_t value) noexcept {
+    const Register* const row = find(offset);
+    if (row == nullptr) return;
+    if (row->write != nullptr) {
+        (this->*row->write)(value);
+    } else if (row->stored != nullptr) {
+        state_.*row->stored = value;
+    }
+}
+
 void Serial::read(std::uint64_t offset, std::span<std::byte> bytes) noexcept {
     const std::lock_guard lock(mutex_);
-    for (std::byte& byte : bytes) {
-        const Register* const row = find(offset++);
-        byte = row != nullptr ? std::byte{(this->*row->read)()} : std::byte{0xff};
-    }
+    for (std::byte& byte : bytes) byte = std::byte{read_port(offset++)};
 }
 
 void Serial::write(std::uint64_t offset, std::span<const std::byte> bytes) noexcept {
     const std::lock_guard lock(mutex_);
     for (const std::byte byte : bytes) {
-        const Register* const row = find(offset++);
-        if (row != nullptr && row->write != nullptr) {
-            (this->*row->write)(std::to_integer<std::uint8_t>(byte));
-        }
+        write_port(offset++, std::to_integer<std::uint8_t>(byte));
     }
 }
 
@@ -212,26 +224,6 @@ void Serial::write_transmit_holding(std::uint8_t value) noexcept {
     update_interrupt();
 }
 
-std::uint8_t Serial::read_divisor_low() noexcept {
-    return static_cast<std::uint8_t>(state_.divisor & 0xffU);
-}
-
-std::uint8_t Serial::read_divisor_high() noexcept {
-    return static_cast<std::uint8_t>(state_.divisor >> 8U);
-}
-
-void Serial::write_divisor_low(std::uint8_t value) noexcept {
-    state_.divisor = static_cast<std::uint16_t>((state_.divisor & 0xff00U) | value);
-}
-
-void Serial::write_divisor_high(std::uint8_t value) noexcept {
-    state_.divisor = static_cast<std::uint16_t>((state_.divisor & 0xffU) | value << 8U);
-}
-
-std::uint8_t Serial::read_interrupt_enable() noexcept {
-    return state_.interrupt_enable;
-}
-
 void Serial::write_interrupt_enable(std::uint8_t value) noexcept {
     const std::uint8_t before =
         std::exchange(state_.interrupt_enable, value & interrupt_enable::mask);
@@ -259,18 +251,6 @@ void Serial::write_fifo_control(std::uint8_t value) noexcept {
     if (enable != was_enabled || (enable && (value & fifo_control::clear_receive) != 0))
         clear_fifo();
     update_interrupt();
-}
-
-std::uint8_t Serial::read_line_control() noexcept {
-    return state_.line_control;
-}
-
-void Serial::write_line_control(std::uint8_t value) noexcept {
-    state_.line_control = value;
-}
-
-std::uint8_t Serial::read_modem_control() noexcept {
-    return state_.modem_control;
 }
 
 void Serial::write_modem_control(std::uint8_t value) noexcept {
@@ -304,14 +284,6 @@ std::uint8_t Serial::read_modem_status() noexcept {
     state_.modem_status &= modem_status::lines;
     update_interrupt();
     return value;
-}
-
-std::uint8_t Serial::read_scratch() noexcept {
-    return state_.scratch;
-}
-
-void Serial::write_scratch(std::uint8_t value) noexcept {
-    state_.scratch = value;
 }
 
 bool Serial::fifo_enabled() const noexcept {

@@ -44,7 +44,8 @@ class Serial final : public BusDevice {
 
     struct State {
         std::uint32_t version = 1;
-        std::uint16_t divisor = 12;  // 9600 baud
+        std::uint8_t divisor_low = 12;  // 9600 baud
+        std::uint8_t divisor_high = 0;
         std::uint8_t interrupt_enable = 0;
         std::uint8_t fifo_control = 0;
         std::uint8_t line_control = 0;
@@ -83,25 +84,17 @@ class Serial final : public BusDevice {
     struct Register;
     static const std::array<Register, 10> registers;
     [[nodiscard]] const Register* find(std::uint64_t offset) const noexcept;
+    std::uint8_t read_port(std::uint64_t offset) noexcept;
+    void write_port(std::uint64_t offset, std::uint8_t value) noexcept;
 
     std::uint8_t read_receive_buffer() noexcept;
-    std::uint8_t read_divisor_low() noexcept;
-    std::uint8_t read_divisor_high() noexcept;
-    std::uint8_t read_interrupt_enable() noexcept;
     std::uint8_t read_interrupt_ident() noexcept;
-    std::uint8_t read_line_control() noexcept;
-    std::uint8_t read_modem_control() noexcept;
     std::uint8_t read_line_status() noexcept;
     std::uint8_t read_modem_status() noexcept;
-    std::uint8_t read_scratch() noexcept;
     void write_transmit_holding(std::uint8_t value) noexcept;
-    void write_divisor_low(std::uint8_t value) noexcept;
-    void write_divisor_high(std::uint8_t value) noexcept;
     void write_interrupt_enable(std::uint8_t value) noexcept;
     void write_fifo_control(std::uint8_t value) noexcept;
-    void write_line_control(std::uint8_t value) noexcept;
     void write_modem_control(std::uint8_t value) noexcept;
-    void write_scratch(std::uint8_t value) noexcept;
 
     [[nodiscard]] bool fifo_enabled() const noexcept;
     [[nodiscard]] bool looped_back() const noexcept;

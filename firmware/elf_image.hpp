@@ -1,7 +1,7 @@
 /// What an ELF kernel says of itself: where its segments go and where it is entered (ELF-64 object
-/// file format 1.5; for the note, Xen's public/elfnote.h and docs/misc/pvh.pandoc).
-/// Headers and notes are checked against the file; segments are when they are read, and nothing here
-/// is checked against the guest.
+/// file format 1.5; for the note, Xen's public/elfnote.h and docs/misc/pvh.pandoc). Headers and
+/// notes are checked against the file, segments when they are read; nothing is checked against the
+/// guest.
 #pragma once
 
 #include <cstdint>

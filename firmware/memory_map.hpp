@@ -3,9 +3,9 @@
 /// and the devices has its one definition here (dsdt.asl repeats some of the numbers; a test holds
 /// the two together).
 ///
-///     0                low_ram_end()   3 GiB            3.5 GiB      4 GiB        high_ram_end()
-///     | RAM ...............|  (nothing)  | 32-bit window |ECAM|..APICs..| RAM .......|  | 64-bit
-///     window
+///     0           low_ram_end()   3 GiB           3.5 GiB   4 GiB       high_ram_end()
+///     | RAM ............|           | 32-bit window | ECAM, .. | RAM ..........|  | 64-bit window
+///                                                     APICs
 ///
 /// Sizes and addresses are in bytes. Errors: X86Layout's constructor.
 #pragma once

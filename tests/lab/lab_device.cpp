@@ -56,6 +56,8 @@ std::string LabDevice::option(const std::string& properties) const {
 }
 
 void allow_scattered_memory() {
+    // A parameter is set when the module is loaded.
+    run({"modprobe", "-r", "vhost_vdpa"});
     const Outcome loaded = run({"modprobe", "vhost_vdpa", "max_iotlb_entries=1000000"});
     int limit = 0;
     std::ifstream("/sys/module/vhost_vdpa/parameters/max_iotlb_entries") >> limit;

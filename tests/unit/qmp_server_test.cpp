@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -152,8 +153,10 @@ TEST(QmpServer, ClosesAClientThatAsksAndNeverReads) {
     const QmpWorld world(limits);
     const auto deaf = world.client();
     const auto other = world.client();
+    // Less than a client may leave unread, more than a socket holds.
+    constexpr int asked = 8;
     std::string questions;
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < asked; ++i) {
         questions += R"({"execute":"say","arguments":{"letters":100000}})";
     }
     deaf->send(questions);
@@ -161,21 +164,20 @@ TEST(QmpServer, ClosesAClientThatAsksAndNeverReads) {
     EXPECT_TRUE(hangs_up(*deaf));
     int answers = 0;
     while (deaf->receive_line()) ++answers;
-    EXPECT_LT(answers, 16);
+    EXPECT_LT(answers, asked);
 }
 
 TEST(QmpServer, AnswersAllThatAClientAsksAheadWhenItReads) {
     const QmpWorld world;
     const auto client = world.client();
-    constexpr int questions = 20'000;
-    std::thread asking([&] {
-        for (int i = 0; i < questions; ++i) {
-            client->send(
-                fmt::format(R"({{"execute":"say","arguments":{{"letters":200}},"id":{}}})", i));
-        }
-    });
+    // What comes in one read brings far more than a client may leave unread.
+    constexpr int questions = 1'000;
+    std::string asked;
+    for (int i = 0; i < questions; ++i) {
+        asked += fmt::format(R"({{"execute":"say","arguments":{{"letters":10000}},"id":{}}})", i);
+    }
+    client->send(asked);
     for (int i = 0; i < questions; ++i) ASSERT_EQ(client->receive().value().at("id"), i);
-    asking.join();
 }
 
 TEST(QmpServer, AnswersAClientThatHasClosedItsSendingSide) {
@@ -270,7 +272,7 @@ TEST(QmpServer, AnswersTheCommandThatRunsWhenItFinishes) {
     world.settle();
     world.release();
     EXPECT_EQ(client->receive_line(), R"({"return": "released"})");
-    EXPECT_TRUE(is_closed(*client)) << "a request was taken after the goodbye";
+    EXPECT_EQ(client->receive_line(), std::nullopt) << "a request was taken after the goodbye";
     finished.wait();
 }
 

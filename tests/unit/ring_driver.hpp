@@ -175,6 +175,11 @@ class RingDriver {
         return (ring_->used_flags().load(std::memory_order_seq_cst) &
                 virtio::ring_flag::no_notify) == 0;
     }
+    /// The device sleeps, or is about to, and wants a kick for the next request.
+    [[nodiscard]] bool kick_is_wanted() const {
+        return event_idx_ ? ring_->avail_event().load() == published_.value()
+                          : (ring_->used_flags().load() & virtio::ring_flag::no_notify) == 0;
+    }
     void kick() const { kick_.signal(); }
     /// As a real driver does it: a kick only when one is wanted.
     bool publish_and_kick() {

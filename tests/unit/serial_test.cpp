@@ -130,7 +130,8 @@ TEST_F(SerialPort, DivisorLatchHidesTheDataRegisters) {
     out(line_control, 0x03);
     EXPECT_EQ(in(interrupt_enable), 0x01);
     EXPECT_EQ(cable.text, "");
-    EXPECT_EQ(port.save().divisor, 0x1234);
+    EXPECT_EQ(port.save().divisor_low, 0x34);
+    EXPECT_EQ(port.save().divisor_high, 0x12);
     EXPECT_EQ(in(line_control), 0x03);
 }
 

@@ -239,6 +239,7 @@ TEST_P(SoftIo, WritesThroughForADriverThatCannotFlush) {
 TEST_P(SoftIo, TakesABatchWithOneKick) {
     disk_.start();
     ASSERT_EQ(disk_.flush(), ok);
+    ASSERT_TRUE(test::eventually([&] { return disk_.driver().kick_is_wanted(); }));
     const std::uint64_t kicks = disk_.device().counters(0).kicks.load();
     const Bytes content = random_bytes(20 * 4096, 9);
     std::vector<test::PostedRequest> requests;

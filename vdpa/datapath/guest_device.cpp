@@ -85,7 +85,8 @@ std::uint16_t GuestDevice::max_queue_size(unsigned queue) const noexcept {
 }
 
 void GuestDevice::reopen_device() {
-    device_.reset();  // only one may be open
+    doorbells_.assign(queue_count(), {});  // they go with the device
+    device_.reset();                       // only one may be open
     auto device = open_();
     if (identify(*device) != identity_) {
         throw Error("vDPA device {} is another one than before: restart the guest to use it",

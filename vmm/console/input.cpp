@@ -16,7 +16,7 @@ namespace viaduct::console {
 namespace {
 
 constexpr std::size_t piece = 4096;
-constexpr std::size_t pending_limit = 64 * 1024;
+constexpr std::size_t pending_limit = std::size_t{64} * 1024;
 constexpr std::chrono::seconds ask_again(1);
 
 }  // namespace
@@ -92,7 +92,7 @@ void Input::wait() {
 
 void Input::read_once() {
     if (descriptor_ == nullptr || (may_read_ && !may_read_())) return;
-    std::array<std::byte, piece> bytes;
+    std::array<std::byte, piece> bytes{};
     const ssize_t size = ::read(descriptor_->native_handle(), bytes.data(), bytes.size());
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (size <= 0) {

@@ -25,6 +25,7 @@ class Input {
     explicit Input(boost::asio::io_context& io) : io_(io), retry_(io) {}
     Input(const Input&) = delete;
     Input& operator=(const Input&) = delete;
+    ~Input() = default;
 
     /// Where input goes; until then it waits.
     void attach(devices::Serial& serial);

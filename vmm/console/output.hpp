@@ -29,8 +29,8 @@ class Output {
     using Descriptor = boost::asio::posix::stream_descriptor;
     enum class Reader { fixed, comes_and_goes };
 
-    static constexpr std::size_t hold_at = 64 * 1024;
-    static constexpr std::size_t limit = 1024 * 1024;
+    static constexpr std::size_t hold_at = std::size_t{64} * 1024;
+    static constexpr std::size_t limit = std::size_t{1024} * 1024;
 
     /// `name` is how messages call the reader. `on_ready` runs on the io_context's thread when a
     /// guest that was asked to wait may go on.
@@ -38,6 +38,7 @@ class Output {
            std::function<void()> on_ready);
     Output(const Output&) = delete;
     Output& operator=(const Output&) = delete;
+    ~Output() = default;
 
     /// The descriptor is the caller's and outlives the connection. It need not be non-blocking:
     /// then it is asked before each write. What was kept goes out first.

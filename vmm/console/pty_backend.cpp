@@ -78,7 +78,7 @@ class PtyBackend final : public StreamBackend {
         opened_.async_wait(Descriptor::wait_read,
                            lifeline_.bind([this](const boost::system::error_code& error) {
                                if (error) return;
-                               std::array<std::byte, 4096> events;
+                               std::array<std::byte, 4096> events{};
                                (void)!::read(opened_.native_handle(), events.data(), events.size());
                                connect();
                                wait_for_client();

@@ -120,9 +120,10 @@ void Writer::write(double number) {
 void Writer::write(std::string_view string) {
     text_ += '"';
     while (!string.empty()) {
-        const auto plain = std::ranges::find_if_not(string, is_plain);
-        text_.append(string.begin(), plain);
-        string.remove_prefix(static_cast<std::size_t>(plain - string.begin()));
+        const auto plain =
+            static_cast<std::size_t>(std::ranges::find_if_not(string, is_plain) - string.begin());
+        text_ += string.substr(0, plain);
+        string.remove_prefix(plain);
         if (!string.empty()) escape(take_code_point(string));
     }
     text_ += '"';

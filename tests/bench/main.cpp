@@ -1,0 +1,30 @@
+/// viaduct_bench start|fast --output DIRECTORY [--runs N]: see README.md. Exit status 1: a bar was
+/// missed; 2: nothing could be measured.
+#include <fmt/core.h>
+
+#include <exception>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "tests/bench/benchmarks.hpp"
+
+int main(int argc, char** argv) {
+    CLI::App app("Measures viaduct.");
+    std::string name;
+    std::string output;
+    unsigned runs = 25;
+    app.add_option("name", name)->required()->check(CLI::IsMember({"start", "fast"}));
+    app.add_option("--output", output, "where NAME.json and NAME.svg go")->required();
+    app.add_option("--runs", runs, "of each VMM (start)")->check(CLI::Range(1, 10'000));
+    CLI11_PARSE(app, argc, argv);
+    try {
+        const auto report = name == "start" ? viaduct::bench::start(runs) : viaduct::bench::fast();
+        report.print();
+        report.write(output);
+        return report.all_kept() ? 0 : 1;
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "viaduct_bench: {}\n", failure.what());
+        return 2;
+    }
+}
