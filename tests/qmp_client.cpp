@@ -33,7 +33,7 @@ Fd try_connect(const std::string& path) {
     if (errno != ENOENT && errno != ECONNREFUSED && errno != EAGAIN) {
         throw SystemError("connecting to " + path);
     }
-    return Fd();
+    return {};
 }
 
 Fd connect(const std::string& path, Clock::time_point deadline) {
@@ -121,7 +121,7 @@ std::optional<std::string> QmpClient::receive_line(Duration limit) {
         if (!wait_readable(socket_.get(), deadline)) {
             throw Error("no message from the QMP server within {} ms", limit.count());
         }
-        std::array<char, 16384> chunk;
+        std::array<char, 16384> chunk{};
         const auto size = ::recv(socket_.get(), chunk.data(), chunk.size(), 0);
         if (size < 0 && errno != ECONNRESET) throw SystemError("receiving from the QMP server");
         if (size <= 0) return std::nullopt;

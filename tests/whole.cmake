@@ -27,5 +27,8 @@ foreach(check IN ITEMS format tidy house)
     set_tests_properties(source.${check} PROPERTIES TIMEOUT 1200)
 endforeach()
 
+add_test(NAME source.tidy-all COMMAND ${CMAKE_SOURCE_DIR}/scripts/check-source tidy-all)
+set_tests_properties(source.tidy-all PROPERTIES TIMEOUT 3600 LABELS soak)
+
 add_test(NAME mutants COMMAND ${CMAKE_SOURCE_DIR}/scripts/mutants)
 set_tests_properties(mutants PROPERTIES TIMEOUT 3600 LABELS soak RUN_SERIAL ON)

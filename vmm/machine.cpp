@@ -47,14 +47,15 @@ Machine::Machine(const Config& config, devices::Serial::Peer& serial_peer, Obser
       vm_stats_(vm_.fd()),
       slots_(vm_),
       memory_(layout_.ram(), config.page_size),
+      adding_memory_(std::async(std::launch::async, [this] { return add_memory(); })),
       doorbells_(vm_, slots_),
       events_("interrupts"),
       platform_(system_, vm_, events_, memory_bus_, serial_peer, config.debug_exit_port,
                 platform_events()),
       lifecycle_("machine") {
-    add_memory();
     add_vcpus();
     load_guest(true);
+    memory_slots_ = adding_memory_.get();
     add_devices();
     assign_interrupt_lines();
 }
@@ -62,6 +63,7 @@ Machine::Machine(const Config& config, devices::Serial::Peer& serial_peer, Obser
 Machine::~Machine() {
     threads_.join();
     for (unsigned slot = 1; slot <= devices_.size(); ++slot) platform_.pci().remove(slot);
+    for (auto& slot : memory_slots_) slot.leave_to_vm();
 }
 
 virtio::PciPlatform Machine::pci_platform() {
@@ -73,10 +75,12 @@ virtio::PciPlatform Machine::pci_platform() {
             .loop = events_};
 }
 
-void Machine::add_memory() {
+std::vector<kvm::MemorySlots::Slot> Machine::add_memory() {
+    std::vector<kvm::MemorySlots::Slot> slots;
     for (const MemoryRegion& region : memory_.address_space().regions()) {
-        memory_slots_.push_back(slots_.add(Gpa{region.iova.value}, region.bytes));
+        slots.push_back(slots_.add(Gpa{region.iova.value}, region.bytes));
     }
+    return slots;
 }
 
 void Machine::add_vcpus() {

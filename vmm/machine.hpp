@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -105,7 +106,7 @@ public:
 private:
     [[nodiscard]] x86::PlatformEvents platform_events();
     [[nodiscard]] virtio::PciPlatform pci_platform();
-    void add_memory();
+    [[nodiscard]] std::vector<kvm::MemorySlots::Slot> add_memory();
     void add_vcpus();
     void add_devices();
     /// `fresh`: nothing was ever written to the guest's memory.
@@ -138,6 +139,8 @@ private:
     kvm::Stats vm_stats_;
     kvm::MemorySlots slots_;
     GuestMemory memory_;
+    /// KVM takes milliseconds over the first slot: it does so while the platform is built.
+    std::future<std::vector<kvm::MemorySlots::Slot>> adding_memory_;
     std::vector<kvm::MemorySlots::Slot> memory_slots_;
     kvm::Doorbells doorbells_;
     devices::Bus memory_bus_;

@@ -1,8 +1,8 @@
 #include "tests/bench/chart.hpp"
 
-#include <fmt/core.h>
-
 #include <algorithm>
+
+#include <fmt/core.h>
 
 namespace viaduct::bench {
 namespace {
@@ -19,17 +19,24 @@ std::string escaped(const std::string& text) {
     std::string out;
     for (const char c : text) {
         switch (c) {
-            case '&': out += "&amp;"; break;
-            case '<': out += "&lt;"; break;
-            case '>': out += "&gt;"; break;
-            default: out += c;
+            case '&':
+                out += "&amp;";
+                break;
+            case '<':
+                out += "&lt;";
+                break;
+            case '>':
+                out += "&gt;";
+                break;
+            default:
+                out += c;
         }
     }
     return out;
 }
 
 class Drawing {
-public:
+ public:
     void heading(const std::string& text) { line(text, "font-weight=\"bold\"", margin); }
     void paragraph(const std::string& text) { line(text, "fill=\"#555\"", margin); }
     void verdict(const Bar& bar) {
@@ -43,26 +50,25 @@ public:
         };
         const int middle = y_ + row_height / 2;
         text(margin + 10, middle + 4, "", series.label);
-        body_ += fmt::format(
-            R"(<rect x="{}" y="{}" width="{:.1f}" height="{}" fill="#4178be"/>)", bar_left, y_ + 5,
-            std::max(at(series.median()) - bar_left, 1.0), row_height - 10);
+        body_ += fmt::format(R"(<rect x="{}" y="{}" width="{:.1f}" height="{}" fill="#4178be"/>)",
+                             bar_left, y_ + 5, std::max(at(series.median()) - bar_left, 1.0),
+                             row_height - 10);
         body_ += fmt::format(
             R"(<path d="M{0:.1f} {2}H{1:.1f}M{0:.1f} {3}v8M{1:.1f} {3}v8" stroke="#222"/>)",
             at(series.min()), at(series.max()), middle, middle - 4);
         text(bar_left + bar_room + 10, middle + 4, "",
-             fmt::format("{:.4g} {}", series.median(), series.unit));
+             fmt::format("{:.5g} {}", series.median(), series.unit));
         y_ += row_height;
     }
 
     [[nodiscard]] std::string document() const {
-        return fmt::format(
-            R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" )"
-            R"(viewBox="0 0 {0} {1}" font-family="sans-serif" font-size="13">)"
-            R"(<rect width="100%" height="100%" fill="#fff"/>{2}</svg>)",
-            width, y_ + margin, body_);
+        return fmt::format(R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" )"
+                           R"(viewBox="0 0 {0} {1}" font-family="sans-serif" font-size="13">)"
+                           R"(<rect width="100%" height="100%" fill="#fff"/>{2}</svg>)",
+                           width, y_ + margin, body_);
     }
 
-private:
+ private:
     void line(const std::string& words, const std::string& style, int x) {
         y_ += line_height;
         text(x, y_ - 4, style, words);

@@ -1,10 +1,10 @@
 #include "tests/bench/private_memory.hpp"
 
-#include <fmt/core.h>
-
 #include <fstream>
 #include <sstream>
 #include <string>
+
+#include <fmt/core.h>
 
 #include "base/error.hpp"
 

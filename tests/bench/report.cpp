@@ -1,7 +1,5 @@
 #include "tests/bench/report.hpp"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -9,6 +7,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <fmt/core.h>
 
 #include "base/error.hpp"
 #include "tests/bench/chart.hpp"
@@ -45,25 +44,30 @@ std::string to_json(const Report& report) {
     for (const Series& one : report.series) series.push_back(describe(one));
     boost::json::array bars;
     for (const Bar& bar : report.bars) bars.push_back(describe(bar));
-    return boost::json::serialize(boost::json::object{
-        {"name", report.name},
-        {"title", report.title},
-        {"notes", boost::json::array(report.notes.begin(), report.notes.end())},
-        {"series", std::move(series)},
-        {"bars", std::move(bars)}});
+    return boost::json::serialize(
+        boost::json::object{{"name", report.name},
+                            {"title", report.title},
+                            {"notes", boost::json::array(report.notes.begin(), report.notes.end())},
+                            {"series", std::move(series)},
+                            {"bars", std::move(bars)}});
 }
 
 void write_file(const std::filesystem::path& path, const std::string& text) {
     std::ofstream file(path);
     file << text << '\n';
     file.close();
-    if (!file) throw Error("cannot write {}: is the directory writable, the disk full?", path.string());
+    if (!file)
+        throw Error("cannot write {}: is the directory writable, the disk full?", path.string());
 }
 
 }  // namespace
 
-double Series::min() const { return *std::min_element(samples.begin(), samples.end()); }
-double Series::max() const { return *std::max_element(samples.begin(), samples.end()); }
+double Series::min() const {
+    return *std::min_element(samples.begin(), samples.end());
+}
+double Series::max() const {
+    return *std::max_element(samples.begin(), samples.end());
+}
 double Series::median() const {
     const auto values = sorted(samples);
     const auto middle = values.size() / 2;
@@ -78,10 +82,10 @@ std::string Bar::text() const {
 void Report::print() const {
     fmt::print("{}\n", title);
     for (const std::string& note : notes) fmt::print("  {}\n", note);
-    fmt::print("\n{:<46} {:<18} {:>5} {:>10} {:>10} {:>10}  unit\n", "", "", "runs", "min", "median",
-               "max");
+    fmt::print("\n{:<46} {:<18} {:>5} {:>10} {:>10} {:>10}  unit\n", "", "", "runs", "min",
+               "median", "max");
     for (const Series& one : series) {
-        fmt::print("{:<46} {:<18} {:>5} {:>10.4g} {:>10.4g} {:>10.4g}  {}\n", one.group, one.label,
+        fmt::print("{:<46} {:<18} {:>5} {:>10.5g} {:>10.5g} {:>10.5g}  {}\n", one.group, one.label,
                    one.samples.size(), one.min(), one.median(), one.max(), one.unit);
     }
     fmt::print("\n");

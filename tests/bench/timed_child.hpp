@@ -1,5 +1,5 @@
-/// A child process and when things happened to it. Time starts just before posix_spawn. Its standard
-/// input is empty, its standard output a pipe, read as it comes.
+/// A child process and when things happened to it. Time starts just before posix_spawn. Its
+/// standard input is empty, its standard output a pipe, read as it comes.
 #pragma once
 
 #include <sys/types.h>
@@ -16,7 +16,7 @@ using Command = std::vector<std::string>;
 using Milliseconds = std::chrono::duration<double, std::milli>;
 
 class TimedChild {
-public:
+ public:
     explicit TimedChild(const Command& command);
     TimedChild(const TimedChild&) = delete;
     TimedChild& operator=(const TimedChild&) = delete;
@@ -36,7 +36,7 @@ public:
     [[nodiscard]] Milliseconds cpu_time() const noexcept { return cpu_time_; }
     [[nodiscard]] const std::string& output() const noexcept { return output_; }
 
-private:
+ private:
     using Clock = std::chrono::steady_clock;
 
     /// One read; false at the end of the output.

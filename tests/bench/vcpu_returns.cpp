@@ -30,8 +30,9 @@ std::vector<fs::path> threads(pid_t vmm, bool vcpus) {
 std::uint64_t read_tracepoint_id() {
     std::uint64_t id = 0;
     if (!(std::ifstream(tracepoint_id) >> id)) {
-        throw Error("{} cannot be read: needs root, and `mount -t tracefs none /sys/kernel/tracing`",
-                    tracepoint_id);
+        throw Error(
+            "{} cannot be read: needs root, and `mount -t tracefs none /sys/kernel/tracing`",
+            tracepoint_id);
     }
     return id;
 }

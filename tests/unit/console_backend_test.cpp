@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -293,6 +293,25 @@ TEST(SerialToSocket, RefusalsSayWhatStandsInTheWay) {
     EXPECT_THAT(refusal("unix:" + std::string(200, 'x')), HasSubstr("shorter"));
 }
 
+TEST(SerialToSocket, AnOwnerTooBusyToAnswerIsNotDead) {
+    const Console console;
+    const std::string path = console.path("serial");
+    const Fd owner(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
+    ASSERT_EQ(::bind(owner.get(), generic, sizeof(address)), 0);
+    ASSERT_EQ(::listen(owner.get(), 0), 0);
+    std::array<Fd, 4> waiting;
+    for (Fd& client : waiting) {
+        client = Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        (void)::connect(client.get(), generic, sizeof(address));
+    }
+    EXPECT_THAT(refusal("unix:" + path), HasSubstr("in use by a running process"));
+    EXPECT_TRUE(std::filesystem::is_socket(path));
+}
+
 TEST(SerialToPty, CarriesBothWaysAndKeepsOutputForWhoComesNext) {
     Console console;
     testing::internal::CaptureStderr();
@@ -318,8 +337,9 @@ TEST(SerialToPty, CarriesBothWaysAndKeepsOutputForWhoComesNext) {
 /// Standard input and output are a whole process's: a child has them, and ends with what it says.
 struct SerialToStdio : testing::Test {
     /// Runs a guest that echoes what it reads, behind `stdio`, until it read a line with a dot or
-    /// the person quits. Exit status 1 for the former, 2 for the latter.
-    [[noreturn]] static void run_guest(int in_fd, int out_fd) {
+    /// the person quits. Exit status 1 for the former, 2 for the latter. It prints that many lines
+    /// first, or one that says that it is ready.
+    [[noreturn]] static void run_guest(int in_fd, int out_fd, int lines = 0) {
         ::dup2(in_fd, STDIN_FILENO);
         ::dup2(out_fd, STDOUT_FILENO);
         bool quit = false;
@@ -328,7 +348,8 @@ struct SerialToStdio : testing::Test {
             Console console;
             console.open("stdio");
             console.backend->on_quit([&] { quit = true; });
-            console.print("ready\n");
+            for (int i = 1; i <= lines; ++i) console.print("line " + std::to_string(i) + "\n");
+            if (lines == 0) console.print("ready\n");
             console.run_until(
                 [&] {
                     while ((console.in(5) & 0x01) != 0) {
@@ -387,6 +408,22 @@ TEST_F(SerialToStdio, OnATerminalEveryKeyIsTheGuestsButTheEscapes) {
     EXPECT_EQ(::fcntl(slave_fd, F_GETFL) & O_NONBLOCK, 0) << "the shell's descriptor was changed";
 }
 
+TEST_F(SerialToStdio, ATerminalThatTakesNothingStopsNeitherTheGuestNorTheKeys) {
+    int master_fd = -1;
+    int slave_fd = -1;
+    ASSERT_EQ(::openpty(&master_fd, &slave_fd, nullptr, nullptr, nullptr), 0);
+    const Fd master(master_fd);
+    const Fd slave(slave_fd);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::alarm(20);
+        run_guest(slave_fd, slave_fd, 5000);
+    }
+    EXPECT_EQ(read_until(master_fd, "line 1000\r\n").substr(0, 8), "line 1\r\n");
+    write_all(master_fd, "\x01x");
+    EXPECT_EQ(wait_for(child), 2);
+}
+
 TEST_F(SerialToStdio, StoppedAndContinuedThePersonHasTheTerminalInBetween) {
     int master_fd = -1;
     int slave_fd = -1;
@@ -425,7 +462,7 @@ TEST_F(SerialToStdio, PipesAreTakenByteForByte) {
     ::close(to[0]);
     ::close(from[1]);
     std::string text;
-    for (int i = 0; i < 20'000; ++i) text.push_back(static_cast<char>('a' + i % 26));
+    for (int i = 0; i < 100'000; ++i) text.push_back(static_cast<char>('a' + i % 26));
     text.push_back('.');
     write_all(writer.get(), text);
     writer.reset();

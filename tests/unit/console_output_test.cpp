@@ -1,10 +1,10 @@
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <string>
 #include <thread>
 
@@ -127,7 +127,8 @@ TEST_F(SerialOutput, AtTheEndASlowReaderGetsEverything) {
     output.connect(writer);
     transmit(300'000);
     std::thread slow([this] {
-        while (received.size() < sent.size()) {
+        const auto end = Clock::now() + 20s;
+        while (received.size() < sent.size() && Clock::now() < end) {
             std::this_thread::sleep_for(2ms);
             read_available();
         }
@@ -186,6 +187,7 @@ TEST_F(OutputOfAComingReader, WhatFailsToReachItWaitsForTheNext) {
     EXPECT_TRUE(transmit_coming(10));
     EXPECT_EQ(coming.kept(), 10U);
     EXPECT_EQ(coming.lost(), 0U);
+    EXPECT_TRUE(transmit_coming(2 * Output::hold_at)) << "the guest waits for nobody";
 }
 
 /// A guest that sends as Linux does: only while the transmitter is empty. Run it under
@@ -214,9 +216,11 @@ TEST_F(SerialOutput, AGuestThatWaitsForTheTransmitterLosesNothingToASlowReader) 
 
     std::atomic<std::size_t> most_kept = 0;
     std::thread guest([&] {
+        const auto end = Clock::now() + 30s;
         for (const char c : sent) {
             std::byte status{};
             while (port.read(5, {&status, 1}), (status & std::byte{0x20}) == std::byte{0}) {
+                if (Clock::now() > end) return;
                 most_kept = std::max<std::size_t>(most_kept, slow.kept());
                 std::this_thread::sleep_for(1ms);
             }
@@ -224,7 +228,7 @@ TEST_F(SerialOutput, AGuestThatWaitsForTheTransmitterLosesNothingToASlowReader) 
             port.write(0, {&byte, 1});
         }
     });
-    while (most_kept == 0) std::this_thread::sleep_for(1ms);
+    for (int i = 0; i < 20'000 && most_kept == 0; ++i) std::this_thread::sleep_for(1ms);
     read_until(sent.size());
     guest.join();
     EXPECT_EQ(received, sent);

@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
-#include "base/log.hpp"
 #include "tests/unit/virtio_pci_fakes.hpp"
 
 namespace viaduct::pci {
@@ -17,7 +16,7 @@ namespace {
 using Messages = std::vector<devices::MsiMessage>;
 
 class MsixTest : public testing::Test {
- protected:
+ public:
     static constexpr unsigned vectors = 3;
 
     static devices::MsiMessage message(unsigned vector) {
@@ -246,11 +245,11 @@ TEST_F(MsixTest, SurvivesEveryOffsetAndWidth) {
             }
         }
     }
-    EXPECT_EQ(read(16 * vectors), 0U) << "behind the last entry there is nothing";
+    EXPECT_EQ(read(16ULL * vectors), 0U) << "behind the last entry there is nothing";
 }
 
 TEST_F(MsixTest, AVectorWithoutARouteKeepsItsInterruptsPending) {
-    log::set_level(log::Level::off);
+    const test::QuietLog quiet;
     router.out_of_routes = true;
     run(1);
     source.signal();
@@ -260,7 +259,6 @@ TEST_F(MsixTest, AVectorWithoutARouteKeepsItsInterruptsPending) {
     mask(1, true);
     mask(1, false);
     EXPECT_EQ(router.take_sent(), Messages{message(1)});
-    log::set_level(log::Level::warning);
 }
 
 TEST_F(MsixTest, ResetMasksAllAndForgetsWhatWasPending) {

@@ -6,8 +6,8 @@
 
 #include <gtest/gtest.h>
 
-#include "base/log.hpp"
 #include "devices/pci/bars.hpp"
+#include "tests/unit/virtio_pci_fakes.hpp"
 
 namespace viaduct::pci {
 namespace {
@@ -54,10 +54,8 @@ unsigned peek(const devices::Bus& bus, std::uint64_t address) {
 }
 
 class PciBars : public testing::Test {
- protected:
-    PciBars() { log::set_level(log::Level::off); }
-    ~PciBars() override { log::set_level(log::Level::warning); }
-
+ public:
+    const test::QuietLog quiet;
     devices::Bus bus;
 };
 

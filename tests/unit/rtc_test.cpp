@@ -69,9 +69,14 @@ struct RealTimeClock : testing::Test {
     // A Saturday.
     Rtc::Time now = sys_days(std::chrono::year(2024) / 2 / 17) + 23h + 58min + 7s;
     std::optional<Rtc::Time> wake_at;
+    int asked = 0;
     int wakes = 0;
     Line line;
-    Rtc rtc{line, [this] { return now; }, [this](nanoseconds delay) { wake_at = now + delay; }};
+    Rtc rtc{line, [this] { return now; },
+            [this](nanoseconds delay) {
+                wake_at = now + delay;
+                ++asked;
+            }};
 };
 
 TEST_F(RealTimeClock, TellsTheHostsTimeInBcd) {
@@ -267,6 +272,15 @@ TEST_F(RealTimeClock, PeriodicInterruptHasTheRateOfRegisterA) {
     in(c);
     pass(10s);
     EXPECT_FALSE(line.high) << "no rate, no interrupt";
+}
+
+TEST_F(RealTimeClock, AsksForItsTimerOnceHoweverOftenTheGuestLooks) {
+    out(b, 0x12);
+    for (int i = 0; i < 100; ++i) {
+        in(second);
+        now += 1ms;
+    }
+    EXPECT_EQ(asked, 1);
 }
 
 TEST_F(RealTimeClock, AGuestThatPollsNeedsNoTimer) {

@@ -38,7 +38,8 @@ class HeldImage final : public soft::Image {
         Fd write_;
     };
 
-    explicit HeldImage(const Gate& gate) : gate_(gate) {}
+    explicit HeldImage(const Gate& gate, bool read_only = false)
+        : gate_(gate), geometry_{std::uint64_t{1} << 20, 512, read_only} {}
 
     [[nodiscard]] const std::string& name() const noexcept override { return name_; }
     [[nodiscard]] const soft::Geometry& geometry() const noexcept override { return geometry_; }
@@ -68,7 +69,7 @@ class HeldImage final : public soft::Image {
 
     const Gate& gate_;
     std::string name_ = "held image";
-    soft::Geometry geometry_{std::uint64_t{1} << 20, 512, false};
+    soft::Geometry geometry_;
 };
 
 }  // namespace viaduct::test

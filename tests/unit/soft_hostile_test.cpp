@@ -229,6 +229,18 @@ class HeldRing : public testing::Test {
     Iova buffer_ = disk_.memory().allocate(4096);
 };
 
+TEST(HostileRequests, ThatWriteToAReadOnlyDiskNeverReachTheImage) {
+    test::HeldImage::Gate gate;
+    SoftDisk disk(std::make_unique<SoftDevice>(std::make_unique<test::HeldImage>(gate, true),
+                                               SoftDeviceOptions{}));
+    disk.start();
+    gate.release(Bytes(4096));
+    EXPECT_EQ(disk.write(0, Bytes(512)), VIRTIO_BLK_S_IOERR);
+    EXPECT_EQ(disk.clear(VIRTIO_BLK_T_WRITE_ZEROES, {{0, 8, 0}}), VIRTIO_BLK_S_UNSUPP);
+    const Iova buffer = disk.memory().allocate(512);
+    EXPECT_EQ(disk.run(0, VIRTIO_BLK_T_IN, 0, buffer, 512), VIRTIO_BLK_S_OK);
+}
+
 TEST_F(HeldRing, AHeadThatIsInFlightIsNotTakenTwice) {
     const auto request = disk_.post(0, VIRTIO_BLK_T_IN, 0, buffer_, 512);
     disk_.driver().put_available(request.head);

@@ -4,19 +4,32 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
+#include "base/log.hpp"
 #include "devices/doorbells.hpp"
 #include "devices/interrupts.hpp"
 #include "devices/virtio/device.hpp"
 #include "devices/virtio/spec.hpp"
 
 namespace viaduct::test {
+
+/// For tests that make the program warn.
+class QuietLog {
+ public:
+    QuietLog() { log::set_level(log::Level::off); }
+    QuietLog(const QuietLog&) = delete;
+    QuietLog& operator=(const QuietLog&) = delete;
+    ~QuietLog() { log::set_level(log::Level::warning); }
+};
 
 /// Does what KVM's irqfds do: an attached eventfd is consumed and sends its route's message, one
 /// that was pending at attach() at once. What arrives while attached is sent by deliver().

@@ -17,8 +17,9 @@ TEST(VirtioPciFunction, TellsWhatItIsByTheVirtioDeviceId) {
     const std::vector<std::pair<std::uint32_t, std::uint32_t>> classes{
         {1, 0x020000},  {2, 0x010000},  {3, 0x078000},  {4, 0x00ff00},
         {16, 0x038000}, {26, 0x018000}, {42, 0xff0000}, {63, 0xff0000}};
-    for (const auto& [id, code] : classes) {
-        World world(1, [&](FakeDevice& device) { device.id = id; });
+    for (const auto& known : classes) {
+        const auto [id, code] = known;
+        World world(1, [&](FakeDevice& device) { device.id = known.first; });
         EXPECT_EQ(world.get(PCI_VENDOR_ID, 2), 0x1af4U);
         EXPECT_EQ(world.get(PCI_DEVICE_ID, 2), 0x1040U + id);
         EXPECT_EQ(world.get(PCI_CLASS_REVISION, 4), code << 8 | 1) << "virtio id " << id;
@@ -65,7 +66,7 @@ TEST(VirtioPciFunction, ReadsNothingWhereNoStructureIs) {
 }
 
 class VirtioPciConfigWindow : public testing::Test {
- protected:
+ public:
     void aim(std::uint8_t bar, std::uint32_t offset, std::uint32_t length) {
         world.put(World::at(window, VIRTIO_PCI_CAP_BAR), 1, bar);
         world.put(World::at(window, VIRTIO_PCI_CAP_OFFSET), 4, offset);

@@ -8,7 +8,6 @@
 
 #include <gtest/gtest.h>
 
-#include "base/log.hpp"
 #include "base/parking.hpp"
 #include "tests/unit/virtio_pci_world.hpp"
 
@@ -16,10 +15,7 @@ namespace viaduct::test {
 namespace {
 
 class VirtioPciHostileGuest : public testing::Test {
- protected:
-    VirtioPciHostileGuest() { log::set_level(log::Level::off); }
-    ~VirtioPciHostileGuest() override { log::set_level(log::Level::warning); }
-
+ public:
     /// The function still does its job.
     void expect_working() {
         world.put(PCI_BASE_ADDRESS_0, 4, World::registers_at);
@@ -36,6 +32,7 @@ class VirtioPciHostileGuest : public testing::Test {
         EXPECT_EQ(world.device.out_of_bounds, 0U);
     }
 
+    const QuietLog quiet;
     World world;
 };
 

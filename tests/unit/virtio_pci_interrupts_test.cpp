@@ -10,13 +10,12 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
-using testing::UnorderedElementsAre;
 namespace bits = virtio::status;
 
 class VirtioPciInterrupts : public testing::Test {
- protected:
-    void use(unsigned queue) { world.device.guest_call(queue).signal(); }
-    void change_config() { world.device.config_call().signal(); }
+ public:
+    void use(unsigned queue) const { world.device.guest_call(queue).signal(); }
+    void change_config() const { world.device.config_call().signal(); }
     bool line() {
         world.settle();
         return world.line.high;
@@ -185,7 +184,7 @@ TEST_F(VirtioPciInterrupts, EveryEventSurvivesAGuestThatKeepsChangingTheMode) {
     world.run_with_msix();
     for (unsigned i = 0; i < 100; ++i) {
         use(0);
-        world.set_msix(i % 2 == 0 ? false : true);
+        world.set_msix(i % 2 != 0);
         const bool by_vector = !world.interrupts().empty();
         const bool by_line = line() && isr() != 0;
         EXPECT_TRUE(by_vector || by_line) << "round " << i;

@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/log.hpp"
 #include "tests/unit/virtio_pci_world.hpp"
 
 namespace viaduct::test {
@@ -15,10 +14,7 @@ namespace bits = virtio::status;
 namespace feature = virtio::feature;
 
 class VirtioPciLifecycle : public testing::Test {
- protected:
-    VirtioPciLifecycle() { log::set_level(log::Level::off); }
-    ~VirtioPciLifecycle() override { log::set_level(log::Level::warning); }
-
+ public:
     std::uint64_t offered(std::uint32_t window) {
         world.write(world.common + VIRTIO_PCI_COMMON_DFSELECT, 4, window);
         return world.read(world.common + VIRTIO_PCI_COMMON_DF, 4);
@@ -29,11 +25,12 @@ class VirtioPciLifecycle : public testing::Test {
     void put(unsigned offset, unsigned width, std::uint64_t value) {
         world.write(world.common + offset, width, value);
     }
-    std::uint64_t ignored() { return world.transport->snapshot().ignored_writes; }
+    std::uint64_t ignored() const { return world.transport->snapshot().ignored_writes; }
     std::uint8_t generation() {
         return static_cast<std::uint8_t>(common(VIRTIO_PCI_COMMON_CFGGENERATION, 1));
     }
 
+    const QuietLog quiet;
     World world;
 };
 

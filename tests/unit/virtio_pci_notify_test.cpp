@@ -2,17 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "base/log.hpp"
 #include "tests/unit/virtio_pci_world.hpp"
 
 namespace viaduct::test {
 namespace {
 
 class VirtioPciNotify : public testing::Test {
- protected:
-    VirtioPciNotify() { log::set_level(log::Level::off); }
-    ~VirtioPciNotify() override { log::set_level(log::Level::warning); }
-
+ public:
     static Gpa address(unsigned queue, std::uint64_t bar = World::notify_at) {
         return {bar + std::uint64_t{queue} * virtio::notify_stride()};
     }
@@ -20,8 +16,9 @@ class VirtioPciNotify : public testing::Test {
         world.put(PCI_BASE_ADDRESS_2, 4, static_cast<std::uint32_t>(to));
         world.put(PCI_BASE_ADDRESS_3, 4, static_cast<std::uint32_t>(to >> 32));
     }
-    bool kicked(unsigned queue) { return world.device.guest_kick(queue).take(); }
+    bool kicked(unsigned queue) const { return world.device.guest_kick(queue).take(); }
 
+    const QuietLog quiet;
     World world;
 };
 
@@ -87,7 +84,7 @@ TEST_F(VirtioPciNotify, StoresBesideTheNotifyAddressesAreIgnored) {
 }
 
 class VirtioPciDoorbellPage : public VirtioPciNotify {
- protected:
+ public:
     VirtioPciDoorbellPage() {
         for (int i = 0; i < 2; ++i) world.device.doorbells.emplace_back(virtio::notify_stride());
     }

@@ -56,12 +56,12 @@ class World {
     }
 
     // Configuration space.
-    std::uint32_t get(std::uint16_t offset, unsigned width) {
+    std::uint32_t get(std::uint16_t offset, unsigned width) const {
         std::uint32_t value = 0;
         transport->read_config(offset, std::as_writable_bytes(std::span(&value, 1)).first(width));
         return value;
     }
-    void put(std::uint16_t offset, unsigned width, std::uint32_t value) {
+    void put(std::uint16_t offset, unsigned width, std::uint32_t value) const {
         transport->write_config(offset, std::as_bytes(std::span(&value, 1)).first(width));
     }
     /// The capability with this id that follows the one at `after` (0: the first); 0 if none.
@@ -85,12 +85,12 @@ class World {
     }
 
     // Memory.
-    std::uint64_t read(std::uint64_t address, unsigned width) {
+    std::uint64_t read(std::uint64_t address, unsigned width) const {
         std::uint64_t value = 0;
         memory.read(address, std::as_writable_bytes(std::span(&value, 1)).first(width));
         return value;
     }
-    void write(std::uint64_t address, unsigned width, std::uint64_t value) {
+    void write(std::uint64_t address, unsigned width, std::uint64_t value) const {
         memory.write(address, std::as_bytes(std::span(&value, 1)).first(width));
     }
 

@@ -210,7 +210,7 @@ void QueueEngine::finish(BlockRequest& request, std::uint8_t status) noexcept {
 }
 
 void QueueEngine::publish() noexcept {
-    if (!view_.has_unpublished() || stopping() == Stop::abandon) return;
+    if (!view_.has_unpublished()) return;
     if (!view_.publish_used() || setup_.call == nullptr) return;
     setup_.call->signal();
     count(setup_.counters.calls);

@@ -85,7 +85,8 @@ void Output::drain(std::chrono::milliseconds patience) noexcept {
         (void)write_kept();
         if (kept_locked() < before) {
             give_up = Clock::now() + patience;
-        } else if (writable(descriptor_->native_handle(), static_cast<int>(step.count()))) {
+        } else if (descriptor_ != nullptr &&
+                   writable(descriptor_->native_handle(), static_cast<int>(step.count()))) {
             std::this_thread::sleep_for(step);  // room for less than the next piece
         }
     }

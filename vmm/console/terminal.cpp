@@ -1,11 +1,11 @@
 #include "vmm/console/terminal.hpp"
 
-#include <signal.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <cstdlib>
 
 #include "base/error.hpp"

@@ -67,9 +67,9 @@ UnixListener::UnixListener(std::string path) : path_(std::move(path)), fd_(make_
     }
     struct stat made = {};
     if (::listen(fd_.get(), 8) != 0 || ::lstat(path_.c_str(), &made) != 0) {
-        const SystemError error("--serial unix:" + path_ + ": listen");
+        const int error = errno;
         ::unlink(path_.c_str());
-        throw error;
+        throw SystemError("--serial unix:" + path_ + ": listen", error);
     }
     device_ = made.st_dev;
     inode_ = made.st_ino;

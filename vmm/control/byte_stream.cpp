@@ -3,9 +3,9 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/error.hpp"
@@ -14,8 +14,6 @@ namespace viaduct::control {
 namespace {
 
 namespace asio = boost::asio;
-
-constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
 int family_of(int socket) {
     int family = AF_UNSPEC;
@@ -35,14 +33,18 @@ class SocketStream final : public ByteStream {
     }
 
     asio::awaitable<std::size_t> read_some(std::span<char> into) override {
-        const auto [error, size] =
-            co_await socket_.async_read_some(asio::buffer(into.data(), into.size()), as_result);
+        boost::system::error_code error;
+        const auto size =
+            co_await socket_.async_read_some(asio::buffer(into.data(), into.size()),
+                                             asio::redirect_error(asio::use_awaitable, error));
         co_return error ? 0 : size;
     }
 
     asio::awaitable<std::size_t> write_some(std::string_view bytes) override {
-        const auto [error, size] =
-            co_await socket_.async_write_some(asio::buffer(bytes.data(), bytes.size()), as_result);
+        boost::system::error_code error;
+        const auto size =
+            co_await socket_.async_write_some(asio::buffer(bytes.data(), bytes.size()),
+                                              asio::redirect_error(asio::use_awaitable, error));
         co_return error ? 0 : size;
     }
 
