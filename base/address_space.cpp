@@ -7,7 +7,9 @@
 namespace viaduct {
 namespace {
 
-bool starts_before(const MemoryRegion& region, Iova iova) { return region.iova < iova; }
+bool starts_before(const MemoryRegion& region, Iova iova) {
+    return region.iova < iova;
+}
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-/// What a device may reach: I/O virtual addresses to host memory. The one lookup that rings, engines
-/// and loaders use (a vIOMMU or memory hotplug would stand here).
+/// What a device may reach: I/O virtual addresses to host memory. The one lookup that rings,
+/// engines and loaders use (a vIOMMU or memory hotplug would stand here).
 ///
 /// Regions never overlap and are always backed by shared file memory (memfd), because vhost-vdpa
 /// parents that work with user addresses silently skip private memory. Lookups are lock-free: the
@@ -33,7 +33,8 @@ public:
     /// in one region, when the sum wraps, or when length is 0.
     [[nodiscard]] std::span<std::byte> find(Iova iova, std::uint64_t length) const noexcept;
     /// The same, where a device may write.
-    [[nodiscard]] std::span<std::byte> find_writable(Iova iova, std::uint64_t length) const noexcept;
+    [[nodiscard]] std::span<std::byte> find_writable(Iova iova,
+                                                     std::uint64_t length) const noexcept;
 
     [[nodiscard]] std::span<const MemoryRegion> regions() const noexcept { return regions_; }
 

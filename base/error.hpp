@@ -1,6 +1,6 @@
 /// Set-up errors: thrown while a machine is being built or an operator's command is carried out,
-/// never from the vCPU loop or the data path. The text says what was found, what was needed and what
-/// to do next; `viaduct` prints it on one line and exits with status 1.
+/// never from the vCPU loop or the data path. The text says what was found, what was needed and
+/// what to do next; `viaduct` prints it on one line and exits with status 1.
 #pragma once
 
 #include <cerrno>

@@ -31,8 +31,8 @@ public:
     /// Runs `task` on the loop's thread, soon.
     void post(Task task);
 
-    /// Runs `task` on the loop's thread and waits for its result; its exception travels back. On the
-    /// loop's own thread it runs at once. A vCPU that waits here counts as paused.
+    /// Runs `task` on the loop's thread and waits for its result; its exception travels back. On
+    /// the loop's own thread it runs at once. A vCPU that waits here counts as paused.
     template <typename F>
     auto call(F&& task) -> std::invoke_result_t<F> {
         if (std::this_thread::get_id() == thread_.get_id()) return task();
@@ -56,8 +56,8 @@ private:
     Fd epoll_;
     EventFd wake_;
     std::mutex mutex_;
-    std::deque<Task> tasks_;  // guarded by mutex_
-    bool ending_ = false;     // guarded by mutex_
+    std::deque<Task> tasks_;                                  // guarded by mutex_
+    bool ending_ = false;                                     // guarded by mutex_
     std::unordered_map<int, std::shared_ptr<Task>> watches_;  // the loop's thread only
     std::thread thread_;
 };

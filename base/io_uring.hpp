@@ -12,7 +12,7 @@
 namespace viaduct {
 
 class IoUring {
- public:
+public:
     /// Throws Error, with what to do about it, when the kernel has no io_uring for us.
     explicit IoUring(unsigned entries);
     IoUring(const IoUring&) = delete;
@@ -41,7 +41,7 @@ class IoUring {
         io_uring_cq_advance(&ring_, count);
     }
 
- private:
+private:
     io_uring ring_{};
 };
 

@@ -39,7 +39,9 @@ Level level_by_name(std::string_view name) {
     throw Error("log level '{}' is not known: use one of {}", name, fmt::join(names, ", "));
 }
 
-void set_level(Level level) { logger().set_level(to_spdlog(level)); }
+void set_level(Level level) {
+    logger().set_level(to_spdlog(level));
+}
 
 void write(Level level, fmt::string_view format, fmt::format_args args) {
     const auto spdlog_level = to_spdlog(level);

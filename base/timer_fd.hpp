@@ -1,4 +1,5 @@
-/// A one-shot timer on the monotonic clock whose expiry is a readable descriptor (timerfd_create(2)).
+/// A one-shot timer on the monotonic clock whose expiry is a readable descriptor
+/// (timerfd_create(2)).
 #pragma once
 
 #include <chrono>

@@ -46,7 +46,8 @@ void Bus::read(std::uint64_t address, std::span<std::byte> bytes) const noexcept
 }
 
 void Bus::write(std::uint64_t address, std::span<const std::byte> bytes) const noexcept {
-    if (const Hit hit = find(address, bytes.size()); hit.device) hit.device->write(hit.offset, bytes);
+    if (const Hit hit = find(address, bytes.size()); hit.device)
+        hit.device->write(hit.offset, bytes);
 }
 
 }  // namespace viaduct::devices

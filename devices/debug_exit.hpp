@@ -12,7 +12,7 @@
 namespace viaduct::devices {
 
 class DebugExit final : public BusDevice {
- public:
+public:
     static constexpr std::uint64_t default_port = 0xf4;
     static constexpr std::uint64_t port_count = 4;
 
@@ -29,7 +29,7 @@ class DebugExit final : public BusDevice {
         return static_cast<int>((value << 1U | 1U) & 0xffU);
     }
 
- private:
+private:
     OnExit on_exit_;
 };
 

@@ -22,7 +22,7 @@
 namespace viaduct::devices {
 
 class Power final : public BusDevice {
- public:
+public:
     static constexpr std::uint64_t event_offset = 0;
     static constexpr std::uint64_t control_offset = 4;
     static constexpr std::uint64_t port_count = 6;
@@ -51,7 +51,7 @@ class Power final : public BusDevice {
     /// Throws Error when the state is of an unknown version.
     void load(const State& state);
 
- private:
+private:
     struct Register;
     static const std::array<Register, 3> registers;
 

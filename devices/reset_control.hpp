@@ -18,7 +18,7 @@ namespace viaduct::devices {
 /// hard reset or not; without bit 2, bit 1 is stored. The port lies inside the PCI address register
 /// at 0xcf8, which decodes only 4-byte accesses at its start: its device passes on a byte at 0xcf9.
 class ResetRegister final : public BusDevice {
- public:
+public:
     static constexpr std::uint64_t port = 0xcf9;
     /// What ACPI's FADT names as RESET_VALUE.
     static constexpr std::uint8_t reset_value = 0x06;
@@ -38,7 +38,7 @@ class ResetRegister final : public BusDevice {
     /// Throws Error when the state is of an unknown version.
     void load(const State& state);
 
- private:
+private:
     std::function<void()> on_reset_;
     std::atomic<std::uint8_t> value_{0};
 };
@@ -49,7 +49,7 @@ class ResetRegister final : public BusDevice {
 /// the pulse hangs. Linux does not probe for it when the FADT's IAPC_BOOT_ARCH lacks the 8042 bit;
 /// one that does all the same gives up after 0.5 s without an answer to its first command.
 class KeyboardReset final : public BusDevice {
- public:
+public:
     static constexpr std::uint64_t port = 0x64;
 
     explicit KeyboardReset(std::function<void()> on_reset) : on_reset_(std::move(on_reset)) {}
@@ -57,7 +57,7 @@ class KeyboardReset final : public BusDevice {
     void read(std::uint64_t offset, std::span<std::byte> bytes) noexcept override;
     void write(std::uint64_t offset, std::span<const std::byte> bytes) noexcept override;
 
- private:
+private:
     std::function<void()> on_reset_;
 };
 

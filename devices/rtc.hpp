@@ -25,7 +25,7 @@
 namespace viaduct::devices {
 
 class Rtc final : public BusDevice {
- public:
+public:
     static constexpr std::uint64_t port_count = 2;
     static constexpr std::size_t cell_count = 128;
     static constexpr std::uint8_t century_register = 0x32;
@@ -62,7 +62,7 @@ class Rtc final : public BusDevice {
     /// Throws Error when the state is of an unknown version.
     void load(const State& state);
 
- private:
+private:
     struct Register;
     static const std::array<Register, 12> registers;
     [[nodiscard]] const Register* find() const noexcept;

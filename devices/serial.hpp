@@ -27,14 +27,14 @@
 namespace viaduct::devices {
 
 class Serial final : public BusDevice {
- public:
+public:
     static constexpr std::uint64_t port_count = 8;
     static constexpr std::size_t fifo_depth = 16;
 
     /// The other end of the cable. Called on vCPU threads with the port's lock held: an
     /// implementation does not block and does not call back into the port from within.
     class Peer {
-     public:
+    public:
         virtual ~Peer() = default;
         /// Takes the byte, always. False asks the guest to wait until transmit_ready().
         virtual bool transmit(std::byte byte) noexcept = 0;
@@ -80,7 +80,7 @@ class Serial final : public BusDevice {
     /// Throws Error when the state is of an unknown version or contradicts itself.
     void load(const State& state);
 
- private:
+private:
     struct Register;
     static const std::array<Register, 10> registers;
     [[nodiscard]] const Register* find(std::uint64_t offset) const noexcept;

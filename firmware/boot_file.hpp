@@ -16,7 +16,7 @@
 namespace viaduct::firmware {
 
 class BootFile {
- public:
+public:
     /// `role` is what the operator calls it: "kernel", "initrd".
     BootFile(std::string_view role, const std::string& path);
 
@@ -39,7 +39,7 @@ class BootFile {
         throw Error("{} {}", name_, fmt::vformat(format, fmt::make_format_args(args...)));
     }
 
- private:
+private:
     std::string name_;
     Fd fd_;
     std::uint64_t size_ = 0;

@@ -114,7 +114,7 @@ struct MemoryMapEntry {
 
 /// What depends on the guest's memory and on the width of its physical addresses.
 class X86Layout {
- public:
+public:
     /// `physical_bits`: the guest's CPUID 0x8000'0008 EAX bits 7:0. Throws Error when `memory` is
     /// not whole pages, too small to start anything, or more than the CPU can address.
     X86Layout(std::uint64_t memory, unsigned physical_bits);
@@ -130,7 +130,7 @@ class X86Layout {
     /// What the guest is told of its memory (e820 and PVH): ascending, nothing overlaps.
     [[nodiscard]] std::vector<MemoryMapEntry> memory_map() const;
 
- private:
+private:
     std::uint64_t memory_;
     std::uint64_t address_limit_;
 };

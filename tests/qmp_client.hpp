@@ -19,18 +19,18 @@ namespace viaduct::tests {
 
 /// A command's error reply.
 class QmpRefusal : public Error {
- public:
+public:
     QmpRefusal(std::string error_class, const std::string& desc)
         : Error(desc), class_(std::move(error_class)) {}
 
     [[nodiscard]] const std::string& error_class() const noexcept { return class_; }
 
- private:
+private:
     std::string class_;
 };
 
 class QmpClient {
- public:
+public:
     using Duration = std::chrono::milliseconds;
     static constexpr Duration patience{10'000};
 
@@ -61,7 +61,7 @@ class QmpClient {
 
     [[nodiscard]] int fd() const noexcept { return socket_.get(); }
 
- private:
+private:
     Fd socket_;
     std::string received_;
     boost::json::object greeting_;

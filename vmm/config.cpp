@@ -1,6 +1,7 @@
 #include "vmm/config.hpp"
 
 #include <array>
+#include <bit>
 #include <charconv>
 #include <iostream>
 #include <limits>
@@ -18,6 +19,16 @@ namespace {
 
 constexpr std::uint16_t default_debug_exit_port = 0xf4;
 
+std::uint16_t parse_queue_size(const std::string& value) {
+    const auto entries =
+        static_cast<unsigned>(parse_number("--device vdpa: queue-size", value, 1, 0x8000));
+    if (!std::has_single_bit(entries)) {
+        throw Error("--device vdpa: queue-size={} is not a power of two: use {} or {}", entries,
+                    std::bit_floor(entries), std::bit_ceil(entries));
+    }
+    return static_cast<std::uint16_t>(entries);
+}
+
 datapath::Policy parse_policy(const std::string& value) {
     if (value == "auto") return datapath::Policy::automatic;
     if (value == "fast") return datapath::Policy::fast;
@@ -30,13 +41,16 @@ void check_source(const DeviceConfig& device, const std::string& text) {
                         (device.fd.has_value() ? 1 : 0);
     if (sources != 1) {
         throw Error(
-            "--device {}: one of path=/dev/vhost-vdpa-N, image=FILE or fd=N is needed, {} are given",
+            "--device {}: one of path=/dev/vhost-vdpa-N, image=FILE or fd=N is needed, {} are "
+            "given",
             text, sources);
     }
-    if (device.image.empty() && (device.queues != 1 || device.read_only || !device.serial.empty())) {
-        throw Error("--device {}: queues=, readonly= and serial= go with image= only: a vDPA device "
-                    "has its own",
-                    text);
+    if (device.image.empty() &&
+        (device.queues != 1 || device.read_only || !device.serial.empty())) {
+        throw Error(
+            "--device {}: queues=, readonly= and serial= go with image= only: a vDPA device "
+            "has its own",
+            text);
     }
 }
 
@@ -71,9 +85,11 @@ void parse_memory(const std::string& text, Config& config) {
     const Properties properties = parse_properties("--memory", text);
     config.memory = parse_size(properties.head);
     const std::array setters{PropertySetter{"hugepages", [&](const std::string& value) {
-        const bool huge = parse_switch("--memory: hugepages", value);
-        config.page_size = huge ? PageSize::huge : PageSize::small;
-    }}};
+                                                const bool huge =
+                                                    parse_switch("--memory: hugepages", value);
+                                                config.page_size =
+                                                    huge ? PageSize::huge : PageSize::small;
+                                            }}};
     apply_properties("--memory", properties, setters);
 }
 
@@ -170,22 +186,24 @@ DeviceConfig parse_device(const std::string& text, std::size_t index) {
     const std::array setters{
         PropertySetter{"path", [&](const auto& value) { device.path = value; }},
         PropertySetter{"image", [&](const auto& value) { device.image = value; }},
-        PropertySetter{"fd", [&](const auto& value) {
-            device.fd = static_cast<int>(parse_number("--device vdpa: fd", value, 0, 1 << 20));
-        }},
+        PropertySetter{"fd",
+                       [&](const auto& value) {
+                           device.fd = static_cast<int>(
+                               parse_number("--device vdpa: fd", value, 0, 1 << 20));
+                       }},
         PropertySetter{"id", [&](const auto& value) { device.id = value; }},
         PropertySetter{"datapath", [&](const auto& value) { device.policy = parse_policy(value); }},
-        PropertySetter{"queue-size", [&](const auto& value) {
-            device.queue_size = static_cast<std::uint16_t>(
-                parse_number("--device vdpa: queue-size", value, 1, 0x8000));
-        }},
-        PropertySetter{"queues", [&](const auto& value) {
-            device.queues =
-                static_cast<unsigned>(parse_number("--device vdpa: queues", value, 1, 256));
-        }},
-        PropertySetter{"readonly", [&](const auto& value) {
-            device.read_only = parse_switch("--device vdpa: readonly", value);
-        }},
+        PropertySetter{"queue-size",
+                       [&](const auto& value) { device.queue_size = parse_queue_size(value); }},
+        PropertySetter{"queues",
+                       [&](const auto& value) {
+                           device.queues = static_cast<unsigned>(
+                               parse_number("--device vdpa: queues", value, 1, 64));
+                       }},
+        PropertySetter{"readonly",
+                       [&](const auto& value) {
+                           device.read_only = parse_switch("--device vdpa: readonly", value);
+                       }},
         PropertySetter{"serial", [&](const auto& value) { device.serial = value; }},
     };
     apply_properties("--device vdpa", properties, setters);

@@ -33,9 +33,15 @@ Machine::Device::Device(datapath::GuestDeviceOptions options, datapath::GuestDev
                        machine.observer_.on_device_broken(id, reason);
                    }),
       intx(machine.platform_.interrupts().line(firmware::gsi_of(slot, 0))),
-      transport(std::make_shared<virtio::PciTransport>(
-          guest_device, machine.pci_platform(), *intx, pci::Bdf::of_slot(slot), options.id)) {
-    machine.platform_.pci().add(slot, transport);
+      transport(std::make_shared<virtio::PciTransport>(guest_device, machine.pci_platform(), *intx,
+                                                       pci::Bdf::of_slot(slot), options.id)),
+      bus_(machine.platform_.pci()),
+      slot_(slot) {
+    bus_.add(slot_, transport);
+}
+
+Machine::Device::~Device() {
+    bus_.remove(slot_);
 }
 
 Machine::Machine(const Config& config, devices::Serial::Peer& serial_peer, Observer& observer)
@@ -109,6 +115,7 @@ datapath::GuestDevice::Open Machine::opener(const DeviceConfig& device) const {
             options.image = device.image;
             options.read_only = device.read_only;
             options.queues = device.queues;
+            options.queue_size = device.queue_size.value_or(options.queue_size);
             options.serial = device.serial.empty() ? device.id : device.serial;
             return std::make_unique<soft::SoftDevice>(options);
         };
@@ -146,9 +153,10 @@ void Machine::assign_interrupt_lines() {
 x86::PlatformEvents Machine::platform_events() {
     return {.power_off = [this] { on_guest_end(cause::guest_shutdown, 0); },
             .reset = [this] { on_guest_reset(); },
-            .debug_exit = [this](std::uint32_t value) {
-                on_guest_end(cause::guest_shutdown, devices::DebugExit::exit_status(value));
-            }};
+            .debug_exit =
+                [this](std::uint32_t value) {
+                    on_guest_end(cause::guest_shutdown, devices::DebugExit::exit_status(value));
+                }};
 }
 
 std::vector<Machine::Cpu> Machine::cpus() const {
@@ -168,8 +176,11 @@ void Machine::start() {
 
 void Machine::on_exit(kvm::Vcpu& vcpu) {
     switch (x86::dispatch_exit(vcpu, memory_bus_, platform_.ports())) {
-        case x86::ExitOutcome::handled: return;
-        case x86::ExitOutcome::shutdown: on_guest_reset(); return;
+        case x86::ExitOutcome::handled:
+            return;
+        case x86::ExitOutcome::shutdown:
+            on_guest_reset();
+            return;
         case x86::ExitOutcome::failed:
             log::error("the guest cannot go on: {}", x86::describe_failure(vcpu));
             on_guest_end(cause::host_error, 1);

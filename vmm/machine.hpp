@@ -71,9 +71,18 @@ public:
     struct Device {
         Device(datapath::GuestDeviceOptions options, datapath::GuestDevice::Open open,
                Machine& machine, unsigned slot);
+        Device(const Device&) = delete;
+        Device& operator=(const Device&) = delete;
+        /// Takes its function off the bus, which would otherwise outlive what it stands on.
+        ~Device();
+
         datapath::GuestDevice guest_device;
         std::unique_ptr<devices::InterruptLine> intx;
         std::shared_ptr<virtio::PciTransport> transport;
+
+    private:
+        pci::HostBus& bus_;
+        unsigned slot_;
     };
 
     /// Builds everything; throws Error for what cannot be built.

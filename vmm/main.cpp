@@ -1,5 +1,5 @@
-/// `viaduct`: a machine from its command line, its console, its control sockets and the signals that
-/// end it, on one io_context.
+/// `viaduct`: a machine from its command line, its console, its control sockets and the signals
+/// that end it, on one io_context.
 #include <malloc.h>
 
 #include <csignal>
@@ -75,6 +75,8 @@ void add_commands(control::CommandTable& commands, Machine& machine) {
 int run(const Config& config) {
     log::set_level(config.log_level);
     boost::asio::io_context io(1);
+    // Before the terminal is touched and until it is put back: no signal comes in between.
+    boost::asio::signal_set signals(io, SIGTERM, SIGINT, SIGHUP);
     control::CommandTable commands;
     control::QmpServer server(io, commands);
     EventReporter reporter(io, server);
@@ -83,7 +85,6 @@ int run(const Config& config) {
     add_commands(commands, machine);
     for (const std::string& address : config.qmp) server.listen(address);
     const ConsoleLink link(*console, machine);
-    boost::asio::signal_set signals(io, SIGTERM, SIGINT, SIGHUP);
     signals.async_wait([&](const auto& error, int) {
         if (!error) machine.shut_down(cause::host_signal, 0);
     });

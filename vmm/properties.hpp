@@ -1,5 +1,5 @@
-/// Comma-separated options of one command-line argument: "2G,hugepages=on" has the head "2G" and the
-/// property hugepages=on. A comma inside a value is written twice.
+/// Comma-separated options of one command-line argument: "2G,hugepages=on" has the head "2G" and
+/// the property hugepages=on. A comma inside a value is written twice.
 #pragma once
 
 #include <functional>

@@ -1,17 +1,20 @@
 #include "vmm/vcpu_threads.hpp"
 
-#include <fmt/core.h>
 #include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 
+#include <fmt/core.h>
+
 namespace viaduct::vmm {
 namespace {
 
 /// Its only purpose is to end KVM_RUN.
-int kick_signal() { return SIGRTMIN; }
+int kick_signal() {
+    return SIGRTMIN;
+}
 
 void install_kick_signal() {
     struct sigaction action {};
@@ -21,7 +24,9 @@ void install_kick_signal() {
 
 }  // namespace
 
-VcpuThreads::~VcpuThreads() { join(); }
+VcpuThreads::~VcpuThreads() {
+    join();
+}
 
 void VcpuThreads::start(std::vector<std::unique_ptr<kvm::Vcpu>>& vcpus, OnExit on_exit,
                         OnFailure on_failure) {
@@ -76,9 +81,8 @@ void VcpuThreads::pause() {
     pause_soon();
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] {
-        return std::none_of(runners_.begin(), runners_.end(), [](const auto& runner) {
-            return runner->place == Place::running;
-        });
+        return std::none_of(runners_.begin(), runners_.end(),
+                            [](const auto& runner) { return runner->place == Place::running; });
     });
 }
 

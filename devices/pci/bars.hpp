@@ -25,7 +25,7 @@ namespace viaduct::pci {
 using MayMap = std::function<bool(Gpa address, std::uint64_t size)>;
 
 class Bars {
- public:
+public:
     /// Told of the BAR's address each time it changes; nothing: it is off the bus.
     using Moved = std::function<void(std::optional<Gpa> address)>;
 
@@ -42,7 +42,7 @@ class Bars {
 
     [[nodiscard]] std::uint64_t refusals() const noexcept { return refusals_; }
 
- private:
+private:
     struct Bar {
         unsigned index;
         std::uint64_t size;

@@ -31,7 +31,7 @@ struct BarShape {
 };
 
 class ConfigSpace {
- public:
+public:
     static constexpr std::size_t conventional_size = 256;
     static constexpr std::size_t extended_size = 4096;
     static constexpr unsigned bar_count = 6;
@@ -67,7 +67,7 @@ class ConfigSpace {
     [[nodiscard]] bool intx_disabled() const noexcept;
     [[nodiscard]] std::uint64_t bar_address(unsigned index) const noexcept;
 
- private:
+private:
     std::vector<std::byte> values_;
     std::vector<std::byte> declared_;
     std::vector<std::byte> writable_;

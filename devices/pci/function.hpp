@@ -22,7 +22,7 @@ struct Bdf {
 };
 
 class Function {
- public:
+public:
     Function() = default;
     Function(const Function&) = delete;
     Function& operator=(const Function&) = delete;

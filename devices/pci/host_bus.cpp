@@ -16,7 +16,7 @@ constexpr std::uint16_t ecam_offset_mask = 0xfff;
 /// Has an identity and nothing else; what a real one configures is fixed in this machine. The id is
 /// Red Hat's for a generic PCI Express host, which guests drive as a plain host bridge.
 class HostBridge final : public Function {
- public:
+public:
     void read_config(std::uint16_t offset, std::span<std::byte> bytes) noexcept override {
         const std::lock_guard lock(mutex_);
         config_.read(offset, bytes);
@@ -30,7 +30,7 @@ class HostBridge final : public Function {
         config_.reset();
     }
 
- private:
+private:
     std::mutex mutex_;
     ConfigSpace config_{Identity{.vendor = 0x1b36,
                                  .device = 0x0008,

@@ -15,7 +15,7 @@
 namespace viaduct::pci {
 
 class HostBus final : public devices::BusDevice {
- public:
+public:
     static constexpr unsigned slot_count = 32;
     static constexpr std::uint64_t ecam_size = 1U << 20U;
 
@@ -35,7 +35,7 @@ class HostBus final : public devices::BusDevice {
     void read(std::uint64_t offset, std::span<std::byte> bytes) noexcept override;
     void write(std::uint64_t offset, std::span<const std::byte> bytes) noexcept override;
 
- private:
+private:
     [[nodiscard]] std::shared_ptr<Function> find(Bdf bdf) const noexcept;
 
     mutable std::shared_mutex mutex_;

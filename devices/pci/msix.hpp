@@ -29,7 +29,7 @@
 namespace viaduct::pci {
 
 class Msix final : public devices::BusDevice {
- public:
+public:
     static constexpr unsigned max_vectors = 2048;
     static constexpr std::uint64_t entry_size = 16;
 
@@ -82,7 +82,7 @@ class Msix final : public devices::BusDevice {
     /// Throws Error when the state is of another version or of another number of vectors.
     void load(const State& state);
 
- private:
+private:
     struct Source {
         const EventFd* event = nullptr;
         bool attached = false;

@@ -48,7 +48,8 @@ public:
     /// True from a failure that only a reset mends, until that reset (2.1.2).
     [[nodiscard]] virtual bool needs_reset() const noexcept = 0;
 
-    /// Signalled by the guest's store to the queue's notify address; stays the same object for ever.
+    /// Signalled by the guest's store to the queue's notify address; stays the same object for
+    /// ever.
     [[nodiscard]] virtual const EventFd& guest_kick(unsigned queue) const noexcept = 0;
     /// Signalled by the device for a used buffer notification; stays the same object for ever.
     [[nodiscard]] virtual const EventFd& guest_call(unsigned queue) const noexcept = 0;

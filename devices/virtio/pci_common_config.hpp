@@ -46,7 +46,7 @@ struct TransportSnapshot {
 };
 
 class PciCommonConfig final : public devices::BusDevice {
- public:
+public:
     PciCommonConfig(Device& device, ParkingMutex& device_mutex, PciInterrupts& interrupts,
                     PciNotify& notify, unsigned queues, std::string name);
 
@@ -60,7 +60,7 @@ class PciCommonConfig final : public devices::BusDevice {
 
     [[nodiscard]] TransportSnapshot snapshot() const;
 
- private:
+private:
     // With device_mutex_ held.
     void carry_out(PciEffect effect, std::uint32_t value) noexcept;
     void write_status(std::uint8_t value) noexcept;

@@ -18,7 +18,7 @@
 namespace viaduct::virtio {
 
 class PciConfigWindow {
- public:
+public:
     /// An access that the guest asked for.
     struct Target {
         std::uint8_t bar = 0;
@@ -43,7 +43,7 @@ class PciConfigWindow {
     /// What a read of the target gave: the guest finds it in the window.
     void store(const Target& target) noexcept;
 
- private:
+private:
     pci::ConfigSpace& config_;
     std::uint16_t capability_;
 };

@@ -30,7 +30,7 @@
 namespace viaduct::virtio {
 
 class PciInterrupts {
- public:
+public:
     PciInterrupts(Device& device, pci::Msix& msix, devices::InterruptLine& line, EventLoop& loop,
                   unsigned queues);
     PciInterrupts(const PciInterrupts&) = delete;
@@ -61,7 +61,7 @@ class PciInterrupts {
     /// The interrupt status bit of the PCI status register.
     [[nodiscard]] bool intx_pending() const noexcept;
 
- private:
+private:
     struct Queue {
         std::uint16_t vector;  // written with both locks held
         bool running;          // guarded by mode_mutex_

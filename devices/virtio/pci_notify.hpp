@@ -25,7 +25,7 @@
 namespace viaduct::virtio {
 
 class PciNotify final : public devices::BusDevice {
- public:
+public:
     PciNotify(Device& device, devices::Doorbells& doorbells, unsigned queues, std::string name);
 
     /// The BAR is at `address` now; nothing: it is off the bus.
@@ -39,7 +39,7 @@ class PciNotify final : public devices::BusDevice {
     void read(std::uint64_t offset, std::span<std::byte> bytes) noexcept override;
     void write(std::uint64_t offset, std::span<const std::byte> bytes) noexcept override;
 
- private:
+private:
     using Registration = std::unique_ptr<devices::Doorbells::Registration>;
     struct Queue {
         bool wanted = false;            // has run since the function's reset

@@ -59,7 +59,7 @@ struct PciPlatform {
 };
 
 class PciTransport final : public pci::Function {
- public:
+public:
     /// `device` and `line` (this function's own) outlive the transport. `name` is for messages.
     PciTransport(Device& device, const PciPlatform& platform, devices::InterruptLine& line,
                  pci::Bdf bdf, const std::string& name);
@@ -76,27 +76,27 @@ class PciTransport final : public pci::Function {
     /// From any thread, never waiting for the device.
     [[nodiscard]] TransportSnapshot snapshot() const { return common_.snapshot(); }
 
- private:
+private:
     /// ISR status (4.1.4.5): one byte.
     class Isr final : public devices::BusDevice {
-     public:
+    public:
         explicit Isr(PciInterrupts& interrupts) : interrupts_(interrupts) {}
         void read(std::uint64_t offset, std::span<std::byte> bytes) noexcept override;
         void write(std::uint64_t offset, std::span<const std::byte> bytes) noexcept override;
 
-     private:
+    private:
         PciInterrupts& interrupts_;
     };
 
     /// Device-specific configuration (4.1.4.6).
     class DeviceConfig final : public devices::BusDevice {
-     public:
+    public:
         DeviceConfig(Device& device, ParkingMutex& mutex, std::uint32_t size)
             : device_(device), mutex_(mutex), size_(size) {}
         void read(std::uint64_t offset, std::span<std::byte> bytes) noexcept override;
         void write(std::uint64_t offset, std::span<const std::byte> bytes) noexcept override;
 
-     private:
+    private:
         [[nodiscard]] std::size_t inside(std::uint64_t offset, std::size_t length) const noexcept;
 
         Device& device_;
@@ -106,7 +106,7 @@ class PciTransport final : public pci::Function {
 
     /// BAR 0, whose parts are ranges of a bus of its own.
     class RegisterBar final : public devices::BusDevice {
-     public:
+    public:
         void add(std::uint64_t offset, std::uint64_t size, devices::BusDevice& part);
         void read(std::uint64_t offset, std::span<std::byte> bytes) noexcept override {
             parts_.read(offset, bytes);
@@ -115,7 +115,7 @@ class PciTransport final : public pci::Function {
             parts_.write(offset, bytes);
         }
 
-     private:
+    private:
         devices::Bus parts_;
     };
 

@@ -23,7 +23,9 @@ inline constexpr std::uint8_t failed = 128;
 
 /// Reserved feature bits (6).
 namespace feature {
-inline constexpr std::uint64_t bit(unsigned number) { return std::uint64_t{1} << number; }
+inline constexpr std::uint64_t bit(unsigned number) {
+    return std::uint64_t{1} << number;
+}
 inline constexpr std::uint64_t notify_on_empty = bit(24);
 inline constexpr std::uint64_t indirect_desc = bit(28);
 inline constexpr std::uint64_t event_idx = bit(29);

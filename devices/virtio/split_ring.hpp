@@ -22,7 +22,7 @@ static_assert(std::endian::native == std::endian::little);
 /// A free-running 16-bit index into a ring. It wraps by itself and has no order: only distances
 /// mean something.
 class RingIndex {
- public:
+public:
     constexpr RingIndex() noexcept = default;
     constexpr explicit RingIndex(std::uint16_t value) noexcept : value_(value) {}
 
@@ -45,7 +45,7 @@ class RingIndex {
     }
     friend constexpr bool operator==(RingIndex, RingIndex) noexcept = default;
 
- private:
+private:
     std::uint16_t value_ = 0;
 };
 
@@ -86,7 +86,7 @@ inline constexpr std::uint16_t no_notify = 1;     // used.flags
 }  // namespace ring_flag
 
 class SplitRing {
- public:
+public:
     static constexpr std::uint16_t largest_size = 32768;
 
     static constexpr std::size_t descriptor_table_bytes(std::uint16_t size) noexcept {
@@ -123,7 +123,7 @@ class SplitRing {
 
     [[nodiscard]] std::byte* descriptor_table() const noexcept { return descriptors_; }
 
- private:
+private:
     SplitRing() noexcept = default;
 
     /// The areas are 2-aligned and lie wholly in mapped memory, where the driver keeps integers.

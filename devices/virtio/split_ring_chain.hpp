@@ -32,7 +32,7 @@ struct Chain {
 };
 
 class ChainReader {
- public:
+public:
     /// `longest`: how many buffers a chain may have at most; also the size of the reader's memory.
     ChainReader(const SplitRing& ring, const AddressSpace& memory, bool indirect,
                 std::uint16_t longest);
@@ -41,7 +41,7 @@ class ChainReader {
     std::optional<RingFault> read(std::uint16_t head) noexcept;
     [[nodiscard]] const Chain& chain() const noexcept { return chain_; }
 
- private:
+private:
     struct Table {
         const std::byte* descriptors = nullptr;
         std::uint32_t size = 0;  // descriptors

@@ -16,7 +16,7 @@
 namespace viaduct::virtio {
 
 class SplitRingDeviceView {
- public:
+public:
     /// `base`: where both rings stand; nothing is in flight.
     SplitRingDeviceView(const SplitRing& ring, bool event_idx, RingIndex base) noexcept
         : ring_(ring),
@@ -50,7 +50,7 @@ class SplitRingDeviceView {
     /// there may be no kick: look again before going to sleep.
     [[nodiscard]] bool request_kicks() noexcept;
 
- private:
+private:
     SplitRing ring_;
     bool event_idx_;
     RingIndex next_avail_;

@@ -19,7 +19,7 @@ inline constexpr std::array<char, 6> oem_id = {'V', 'I', 'A', 'D', 'C', 'T'};
 [[nodiscard]] std::uint8_t checksum(std::span<const std::byte> bytes) noexcept;
 
 class Table {
- public:
+public:
     Table(Signature signature, std::uint8_t revision);
 
     template <typename T>
@@ -32,7 +32,7 @@ class Table {
     /// The table, complete. Called once.
     [[nodiscard]] Bytes finish();
 
- private:
+private:
     Bytes bytes_;
 };
 

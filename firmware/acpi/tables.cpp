@@ -113,7 +113,7 @@ Bytes build_ssdt(const AcpiPlan& plan) {
 
 /// Puts tables one after the other behind the RSDP's place and remembers where each went.
 class Placement {
- public:
+public:
     Gpa add(std::span<const std::byte> table, std::size_t alignment) {
         const std::size_t offset = (bytes_.size() + alignment - 1) / alignment * alignment;
         bytes_.resize(offset);
@@ -131,7 +131,7 @@ class Placement {
         return {std::move(bytes_), acpi_area.base};
     }
 
- private:
+private:
     Bytes bytes_ = Bytes(sizeof(Rsdp));
 };
 

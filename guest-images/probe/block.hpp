@@ -72,7 +72,7 @@ struct Done {
 };
 
 class Queue {
- public:
+public:
     Queue(const virtio::Transport& transport, uint16_t index, uint16_t size, bool has_event_idx);
 
     virtio::Virtqueue ring;
@@ -107,7 +107,7 @@ class Queue {
     Status read(uint64_t sector, void* buffer, uint32_t bytes);
     Status write(uint64_t sector, const void* buffer, uint32_t bytes);
 
- private:
+private:
     size_t collect(RequestType type, uint64_t sector, const virtio::Segment* payload, size_t count,
                    virtio::Segment* segments);
 
@@ -126,7 +126,7 @@ struct Setup {
 };
 
 class Device {
- public:
+public:
     static constexpr uint16_t most_queues = 64;
 
     explicit Device(const pci::Function& function) : transport{function} {}
@@ -149,7 +149,7 @@ class Device {
     const MsixTable& msix() const { return *msix_; }
     uint8_t vector(uint16_t queue = 0) const { return vectors_[queue]; }
 
- private:
+private:
     void prepare_msix(const Setup& setup);
 
     uint64_t features_ = 0;

@@ -20,7 +20,7 @@ struct MemoryRange {
 };
 
 class MemoryMap {
- public:
+public:
     static constexpr size_t capacity = 64;
 
     void add(const MemoryRange& range) {
@@ -30,7 +30,7 @@ class MemoryMap {
     const MemoryRange* end() const { return ranges_ + size_; }
     size_t size() const { return size_; }
 
- private:
+private:
     MemoryRange ranges_[capacity]{};
     size_t size_ = 0;
 };

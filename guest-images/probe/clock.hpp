@@ -24,15 +24,15 @@ constexpr Microseconds operator""_s(unsigned long long count) {
 uint64_t tsc_ticks_per_microsecond();
 
 class Stopwatch {
- public:
+public:
     Microseconds elapsed() const { return {(read_tsc() - start_) / tsc_ticks_per_microsecond()}; }
 
- private:
+private:
     uint64_t start_ = read_tsc();
 };
 
 class Deadline {
- public:
+public:
     explicit Deadline(Microseconds duration)
         : end_{read_tsc() + duration.count * tsc_ticks_per_microsecond()} {}
     bool has_passed() const { return read_tsc() >= end_; }
@@ -41,7 +41,7 @@ class Deadline {
         return {now >= end_ ? 0 : (end_ - now) / tsc_ticks_per_microsecond()};
     }
 
- private:
+private:
     uint64_t end_;
 };
 

@@ -8,7 +8,7 @@
 namespace probe {
 
 class IntxLine {
- public:
+public:
     // The GSI is `gsi=`, or the Interrupt Line register, or where that is not set what viaduct's
     // DSDT says; level-triggered, active-high unless the MADT says other.
     explicit IntxLine(const virtio::Transport& transport);
@@ -22,7 +22,7 @@ class IntxLine {
     uint32_t queue_count() const;
     uint32_t spurious_count() const;
 
- private:
+private:
     static void handle(void* line);
 
     const virtio::Transport& transport_;

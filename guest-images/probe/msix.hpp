@@ -8,7 +8,7 @@
 namespace probe {
 
 class MsixTable {
- public:
+public:
     // The function's BARs have to be assigned.
     explicit MsixTable(const pci::Function& function);
 
@@ -34,7 +34,7 @@ class MsixTable {
     // BARs have moved: look at where they are now.
     void locate();
 
- private:
+private:
     uint64_t entry_address(uint16_t entry) const;
     void change_control(uint16_t clear, uint16_t set) const;
 

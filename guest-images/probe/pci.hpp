@@ -94,7 +94,7 @@ struct Bar {
 };
 
 class Function {
- public:
+public:
     explicit Function(Address address) : address_{address} {}
 
     Address address() const { return address_; }
@@ -128,7 +128,7 @@ class Function {
     // The next capability with this id after `after` (0: the first one); 0 when there is none.
     uint16_t find_capability(uint8_t id, uint16_t after = 0) const;
 
- private:
+private:
     Address address_;
 };
 

@@ -8,7 +8,7 @@
 namespace probe {
 
 class Text {
- public:
+public:
     constexpr Text() = default;
     constexpr Text(const char* begin, size_t size) : begin_{begin}, size_{size} {}
     constexpr Text(const char* terminated) : begin_{terminated} {  // NOLINT: literals are texts
@@ -34,7 +34,7 @@ class Text {
         return true;
     }
 
- private:
+private:
     const char* begin_ = "";
     size_t size_ = 0;
 };

@@ -80,7 +80,7 @@ struct QueueAddresses {
 };
 
 class Transport {
- public:
+public:
     // Assigns the function's BARs where nobody has, and leaves the device reset.
     explicit Transport(const pci::Function& function);
 
@@ -126,7 +126,7 @@ class Transport {
     // BARs have moved: look at where they are now.
     void locate();
 
- private:
+private:
     uint64_t structure_address(Structure structure) const;
 
     pci::Function function_;

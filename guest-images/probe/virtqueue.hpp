@@ -53,7 +53,7 @@ constexpr bool is_event_due(uint16_t event, uint16_t new_index, uint16_t old_ind
 }
 
 class Virtqueue {
- public:
+public:
     Virtqueue(uint16_t size, bool has_event_idx);
 
     uint16_t size() const { return size_; }
@@ -95,7 +95,7 @@ class Virtqueue {
     uint16_t* available_ring() const { return reinterpret_cast<uint16_t*>(available + 1); }
     UsedElement* used_ring() const { return reinterpret_cast<UsedElement*>(used + 1); }
 
- private:
+private:
     uint16_t size_;
     bool has_event_idx_;
     uint16_t available_index_ = 0;

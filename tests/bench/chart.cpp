@@ -36,7 +36,7 @@ std::string escaped(const std::string& text) {
 }
 
 class Drawing {
- public:
+public:
     void heading(const std::string& text) { line(text, "font-weight=\"bold\"", margin); }
     void paragraph(const std::string& text) { line(text, "fill=\"#555\"", margin); }
     void verdict(const Bar& bar) {
@@ -68,7 +68,7 @@ class Drawing {
                            width, y_ + margin, body_);
     }
 
- private:
+private:
     void line(const std::string& words, const std::string& style, int x) {
         y_ += line_height;
         text(x, y_ - 4, style, words);

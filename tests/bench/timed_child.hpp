@@ -16,7 +16,7 @@ using Command = std::vector<std::string>;
 using Milliseconds = std::chrono::duration<double, std::milli>;
 
 class TimedChild {
- public:
+public:
     explicit TimedChild(const Command& command);
     TimedChild(const TimedChild&) = delete;
     TimedChild& operator=(const TimedChild&) = delete;
@@ -36,7 +36,7 @@ class TimedChild {
     [[nodiscard]] Milliseconds cpu_time() const noexcept { return cpu_time_; }
     [[nodiscard]] const std::string& output() const noexcept { return output_; }
 
- private:
+private:
     using Clock = std::chrono::steady_clock;
 
     /// One read; false at the end of the output.

@@ -13,13 +13,13 @@ namespace viaduct::bench {
 
 /// While the count stands still, these threads have not executed one instruction outside KVM_RUN.
 class VcpuReturns {
- public:
+public:
     /// Counts from here on. Threads are the vCPUs' when they are named so ("vcpu-N").
     explicit VcpuReturns(pid_t vmm);
 
     [[nodiscard]] std::uint64_t count() const;
 
- private:
+private:
     std::vector<Fd> counters_;
 };
 

@@ -87,9 +87,9 @@ TEST(BadInput, AForbiddenVdpaDeviceSaysWhoMayOpenIt) {
     std::filesystem::copy(viaduct_program(), program);
     std::filesystem::permissions(std::filesystem::path(node).parent_path(),
                                  std::filesystem::perms(0755));
-    const Outcome outcome = run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                                 "--inh-caps=-all", program, "run", "--kernel", probe, "--device",
-                                 "vdpa,path=" + node});
+    const Outcome outcome =
+        run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
+             program, "run", "--kernel", probe, "--device", "vdpa,path=" + node});
     EXPECT_EQ(outcome.status, 1);
     // A machine whose /dev/kvm is closed to others says that first.
     const bool helpful = outcome.err.find("may not be opened by this user") != std::string::npos;
@@ -147,7 +147,7 @@ TEST(BadInput, AQueueSizeThatIsNoPowerOfTwoNamesTheNearest) {
 
 TEST(BadInput, AQueueSizeOverTheDevicesNamesItsLimit) {
     const TemporaryDirectory directory;
-    expect_device_refused(image_device(directory, "queue-size=32768"), {"32768", "256"});
+    expect_device_refused(image_device(directory, "queue-size=32768"), {"32768", "1024"});
 }
 
 TEST(BadInput, AMissingImageIsNamed) {

@@ -1,10 +1,10 @@
 /// Runs the probe guest under viaduct on /dev/kvm with the embedded device.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "tests/support/vm_process.hpp"
 
@@ -14,7 +14,7 @@ namespace viaduct::test {
 inline constexpr int probe_passed = 0x10 << 1 | 1;
 
 struct ProbeRun {
-    std::string scenario;             // with its keys: "smp cpus=4"
+    std::string scenario;                   // with its keys: "smp cpus=4"
     std::vector<std::string> options = {};  // of viaduct run, beyond the kernel
     Seconds deadline{90};
 };

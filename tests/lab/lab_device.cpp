@@ -55,15 +55,20 @@ std::string LabDevice::option(const std::string& properties) const {
     return "vdpa,path=" + path_ + ",id=" + name_ + (properties.empty() ? "" : "," + properties);
 }
 
-void allow_scattered_memory() {
+void limit_iotlb_entries(unsigned limit) {
     // A parameter is set when the module is loaded.
     run({"modprobe", "-r", "vhost_vdpa"});
-    const Outcome loaded = run({"modprobe", "vhost_vdpa", "max_iotlb_entries=1000000"});
-    int limit = 0;
-    std::ifstream("/sys/module/vhost_vdpa/parameters/max_iotlb_entries") >> limit;
-    if (limit != 1000000) throw Error("the limit of IOTLB entries stays {}: {}", limit, loaded.err);
+    const Outcome loaded =
+        run({"modprobe", "vhost_vdpa", "max_iotlb_entries=" + std::to_string(limit)});
+    unsigned found = 0;
+    std::ifstream("/sys/module/vhost_vdpa/parameters/max_iotlb_entries") >> found;
+    if (found != limit) {
+        throw Error("the limit of IOTLB entries is {}, not {}: {}", found, limit, loaded.err);
+    }
 }
 
-bool LabDevice::daemon_lives() const { return daemon_ > 0 && ::kill(daemon_, 0) == 0; }
+bool LabDevice::daemon_lives() const {
+    return daemon_ > 0 && ::kill(daemon_, 0) == 0;
+}
 
 }  // namespace viaduct::test

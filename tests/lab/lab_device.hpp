@@ -41,8 +41,8 @@ private:
     pid_t daemon_ = 0;
 };
 
-/// Lifts vhost-vdpa's limit on the pieces that a device with an IOMMU may find guest memory in. Before
-/// the first device is made.
-void allow_scattered_memory();
+/// Sets vhost-vdpa's limit (2048) on the pieces that a device with an IOMMU may find guest memory
+/// in. Before the first device is made.
+void limit_iotlb_entries(unsigned limit);
 
 }  // namespace viaduct::test

@@ -1,6 +1,5 @@
 #include "tests/lab/linux_guest.hpp"
 
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,6 +10,8 @@
 #include <fstream>
 #include <sstream>
 #include <thread>
+
+#include <fmt/format.h>
 
 #include "base/error.hpp"
 
@@ -23,18 +24,21 @@ const std::string images = VIADUCT_SOURCE_DIR "/build/guest-images/linux/";
 
 std::string read_file(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
-    if (!file) throw Error("cannot read {}: guest-images/linux/build makes the guest's images", path);
+    if (!file)
+        throw Error("cannot read {}: guest-images/linux/build makes the guest's images", path);
     std::ostringstream text;
     text << file.rdbuf();
     return text.str();
 }
 
-/// One file of a "newc" archive (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
+/// One file of a "newc" archive (Linux,
+/// Documentation/driver-api/early-userspace/buffer-format.rst).
 std::string archive_entry(const std::string& name, unsigned mode, const std::string& content) {
-    // inode, mode, uid, gid, links, mtime, size, 4 device numbers, name's size with its zero, checksum
+    // inode, mode, uid, gid, links, mtime, size, 4 device numbers, name's size with its zero,
+    // checksum
     std::string entry = fmt::format(
-        "070701{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}", 0, mode,
-        0, 0, 1, 0, content.size(), 0, 0, 0, 0, name.size() + 1, 0);
+        "070701{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}", 0,
+        mode, 0, 0, 1, 0, content.size(), 0, 0, 0, 0, name.size() + 1, 0);
     const auto pad = [&entry] { entry.resize((entry.size() + 3) / 4 * 4); };
     entry += name + '\0';
     pad();
@@ -56,16 +60,17 @@ std::string make_initrd(const std::string& path) {
 std::vector<std::string> command_of(const LinuxGuestOptions& options,
                                     const TemporaryDirectory& directory) {
     // Devices that pin guest memory want it allowed.
-    std::vector<std::string> command{"prlimit",  "--memlock=unlimited",
-                                     viaduct_program(), "run",
-                                     "--kernel", images + options.kernel,
-                                     "--initrd", make_initrd(directory.path("initrd")),
-                                     "--append", "console=ttyS0 quiet panic=-1 " + options.append,
-                                     "--memory", options.memory,
-                                     "--cpus",   std::to_string(options.cpus),
-                                     "--serial", "unix:" + directory.path("serial"),
-                                     "--qmp",    "unix:" + directory.path("qmp"),
-                                     "--debug-exit"};
+    std::vector<std::string> command{
+        "prlimit",         "--memlock=unlimited",
+        viaduct_program(), "run",
+        "--kernel",        images + options.kernel,
+        "--initrd",        make_initrd(directory.path("initrd")),
+        "--append",        "console=ttyS0 quiet panic=-1 " + options.append,
+        "--memory",        options.memory,
+        "--cpus",          std::to_string(options.cpus),
+        "--serial",        "unix:" + directory.path("serial"),
+        "--qmp",           "unix:" + directory.path("qmp"),
+        "--debug-exit"};
     for (const std::string& device : options.devices) {
         command.emplace_back("--device");
         command.push_back(device);
@@ -81,8 +86,8 @@ Fd connect_to(const std::string& path, const Process& process) {
     while (Clock::now() < deadline && process.running()) {
         Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
         // The sockets API takes every family's address by its common header.
-        if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address),
-                      sizeof address) == 0) {
+        if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
+            0) {
             return socket;
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -100,7 +105,9 @@ LinuxGuest::LinuxGuest(const LinuxGuestOptions& options)
     wait_until_ready();
 }
 
-void LinuxGuest::wait_until_ready(Seconds limit) { read_until("guest: ready\n", limit); }
+void LinuxGuest::wait_until_ready(Seconds limit) {
+    read_until("guest: ready\n", limit);
+}
 
 Answer LinuxGuest::sh(std::string_view command, Seconds limit) {
     begin(command);
@@ -137,7 +144,8 @@ std::string LinuxGuest::read_until(std::string_view text, Seconds limit) {
             throw Error("the guest did not print '{}'; it printed:\n{}\nand viaduct:\n{}", text,
                         received_, process_.err());
         }
-        for (const char byte : std::string_view(bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(count, 0)))) {
+        for (const char byte : std::string_view(
+                 bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(count, 0)))) {
             if (byte != '\r') received_ += byte;
         }
     }

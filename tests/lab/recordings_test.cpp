@@ -2,11 +2,11 @@
 // do not, the new recording goes to $LAB_OUTPUT, so that this records them all anew:
 //
 //   scripts/lab --output tests/recordings -- build/release/lab_tests --gtest_filter=Recordings.*
-#include <gtest/gtest.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
+#include <gtest/gtest.h>
 
 #include "tests/lab/lab_device.hpp"
 #include "tests/support/vhost_recording.hpp"
@@ -44,8 +44,8 @@ TEST_F(Recordings, TheVduseDiskAnswersAsRecorded) {
 }
 
 TEST_F(Recordings, TheVduseDiskWithLongQueuesAnswersAsRecorded) {
-    const auto device = LabDevice::vduse("disk", image(64U << 20),
-                                         {"--queues", "2", "--queue-size", "1024"});
+    const auto device =
+        LabDevice::vduse("disk", image(64U << 20), {"--queues", "2", "--queue-size", "1024"});
     expect_answers(device, "vduse_block_two_queues");
 }
 

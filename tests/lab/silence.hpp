@@ -12,7 +12,8 @@ namespace viaduct::test {
 
 class Silence {
 public:
-    /// The disk is `device` in the guest and the raw image `image` on the host; its last block is used.
+    /// The disk is `device` in the guest and the raw image `image` on the host; its last block is
+    /// used.
     Silence(LinuxGuest& guest, std::string device, const std::string& image);
 
     /// Runs the command. Between its start and its end nothing else happens in the guest; `before`

@@ -13,7 +13,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path proc(pid_t process) { return fs::path("/proc") / std::to_string(process); }
+fs::path proc(pid_t process) {
+    return fs::path("/proc") / std::to_string(process);
+}
 
 /// The value of the line "NAME:<blanks>VALUE", empty when there is none.
 std::string field(const fs::path& file, const std::string& name) {

@@ -1,5 +1,5 @@
-/// What a running VMM does, seen from outside: its exits from KVM, its threads' context switches, the
-/// notifications it was sent, and what it has mapped.
+/// What a running VMM does, seen from outside: its exits from KVM, its threads' context switches,
+/// the notifications it was sent, and what it has mapped.
 #pragma once
 
 #include <sys/types.h>
@@ -19,8 +19,8 @@ std::map<std::string, std::uint64_t> exits_to_vmm(tests::QmpClient& qmp);
 /// moment when all of them sleep.
 std::map<std::string, std::uint64_t> context_switches(pid_t vmm);
 
-/// How many notifications lie in each of the process's eventfds, by "fd number". A guest's kicks add
-/// up there: the device is told by the wake-up, and nobody takes them out.
+/// How many notifications lie in each of the process's eventfds, by "fd number". A guest's kicks
+/// add up there: the device is told by the wake-up, and nobody takes them out.
 std::map<std::string, std::uint64_t> eventfd_counts(pid_t vmm);
 
 /// How many pages of the file are mapped for writing only, as doorbells are.

@@ -112,9 +112,13 @@ void FakeVdpaParent::serve_kicks() {
     }
 }
 
-bool FakeVdpaParent::interrupt(const Queue& queue) const { return signal(queue.call); }
+bool FakeVdpaParent::interrupt(const Queue& queue) const {
+    return signal(queue.call);
+}
 
-bool FakeVdpaParent::interrupt_config() const { return signal(config_call); }
+bool FakeVdpaParent::interrupt_config() const {
+    return signal(config_call);
+}
 
 bool FakeVdpaParent::in_flight() const {
     return std::any_of(queues.begin(), queues.end(), [this](const Queue& queue) {

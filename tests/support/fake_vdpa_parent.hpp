@@ -1,8 +1,8 @@
-/// What stands behind the fake vhost-vdpa node: a parent driver with its device, which has the rings
-/// it was given, reaches the memory it was given, and uses requests when a test lets it. Where real
-/// parents differ this is the strictest of them: a ring that was not enabled when DRIVER_OK came
-/// stays dead (VDUSE), a reset forgets calls and the config call, memory that is not shared is not
-/// reached and nobody says so.
+/// What stands behind the fake vhost-vdpa node: a parent driver with its device, which has the
+/// rings it was given, reaches the memory it was given, and uses requests when a test lets it.
+/// Where real parents differ this is the strictest of them: a ring that was not enabled when
+/// DRIVER_OK came stays dead (VDUSE), a reset forgets calls and the config call, memory that is not
+/// shared is not reached and nobody says so.
 ///
 /// Not safe from several threads: the node locks.
 #pragma once
@@ -18,7 +18,7 @@
 namespace viaduct::test {
 
 class FakeVdpaParent {
- public:
+public:
     struct Queue {
         std::uint32_t size = 0;
         vhost_vring_addr addresses{};
@@ -62,7 +62,7 @@ class FakeVdpaParent {
     bool running = false;
     bool suspended = false;
 
- private:
+private:
     [[nodiscard]] std::byte* reach(std::uint64_t iova, std::uint64_t length) const;
     /// flags, idx, ring: null unless the whole ring is reached.
     [[nodiscard]] std::byte* ring(const Queue& queue, std::uint64_t iova,

@@ -58,7 +58,9 @@ void FakeVhostNode::serve() {
     });
 }
 
-void FakeVhostNode::stop_serving() { service_ = {}; }
+void FakeVhostNode::stop_serving() {
+    service_ = {};
+}
 
 bool FakeVhostNode::interrupt(unsigned queue) {
     const std::lock_guard lock(mutex_);

@@ -1,17 +1,14 @@
 #include "tests/support/fake_vhost_node.hpp"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 
 #include <fmt/format.h>
 
 #include "base/error.hpp"
 #include "devices/virtio/spec.hpp"
-#include "tests/support/vhost_recording.hpp"
 #include "vdpa/vhost/uapi.hpp"
 
 namespace viaduct::test {
@@ -31,43 +28,10 @@ void store(void* argument, const T& value) {
     std::memcpy(argument, &value, sizeof value);
 }
 
-std::vector<std::byte> parse_hex(const std::string& text) {
-    std::vector<std::byte> bytes;
-    for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
-        bytes.push_back(static_cast<std::byte>(std::stoul(text.substr(i, 2), nullptr, 16)));
-    }
-    return bytes;
-}
-
-FakeVhostNode::Answers answers_of(const std::string& recording) {
-    const auto lines = parse_recording(recording);
-    const auto number = [&](const std::string& name) {
-        return std::stoull(lines.at(name), nullptr, 16);
-    };
-    FakeVhostNode::Answers answers;
-    answers.device_id = static_cast<std::uint32_t>(number("device-id"));
-    answers.features = number("features");
-    answers.backend_features = number("backend-features");
-    answers.config = parse_hex(lines.at("config"));
-    answers.config.resize(number("config-size"));
-    const std::string& range = lines.at("iova-range");
-    answers.first_iova = std::stoull(range, nullptr, 16);
-    answers.last_iova = std::stoull(range.substr(range.find('-') + 1), nullptr, 16);
-    answers.vring_num = static_cast<std::uint16_t>(number("vring-num"));
-    for (unsigned queue = 0; queue < number("queues"); ++queue) {
-        const std::string& size = lines.at(fmt::format("vring-size-{}", queue));
-        const bool known = size.starts_with("0x");
-        answers.queue_sizes.push_back(
-            known ? static_cast<std::uint32_t>(std::stoul(size, nullptr, 16)) : 0);
-    }
-    answers.has_doorbells = lines.at("doorbell-0") == "yes";
-    answers.needs_access_platform =
-        lines.at("set-features-without-access-platform") == "EINVAL";
-    return answers;
-}
-
 // How a call's argument reads in the log.
-std::string nothing(const void*) { return {}; }
+std::string nothing(const void*) {
+    return {};
+}
 template <typename T>
 std::string bits(const void* argument) {
     return fmt::format(" {:#x}", load<T>(argument));
@@ -90,14 +54,18 @@ std::string config_range(const void* argument) {
     return fmt::format(" {} {}", header.off, header.len);
 }
 
-std::size_t page_size() { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+std::size_t page_size() {
+    return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
 
-Fd duplicate(std::uint32_t fd) { return Fd(::dup(static_cast<int>(fd))); }
+Fd duplicate(std::uint32_t fd) {
+    return Fd(::dup(static_cast<int>(fd)));
+}
 
 }  // namespace
 
 class FakeVhostNode::Handle final : public vhost::Node {
- public:
+public:
     explicit Handle(FakeVhostNode& node) : node_(node) {}
     Handle(const Handle&) = delete;
     Handle& operator=(const Handle&) = delete;
@@ -115,8 +83,7 @@ class FakeVhostNode::Handle final : public vhost::Node {
     bool write(std::span<const std::byte> message) override {
         const std::lock_guard lock(node_.mutex_);
         const bool whole = message.size() == sizeof(vhost_msg_v2);
-        const int error =
-            whole ? node_.handle_message(load<vhost_msg_v2>(message.data())) : EINVAL;
+        const int error = whole ? node_.handle_message(load<vhost_msg_v2>(message.data())) : EINVAL;
         // Whatever is wrong with a message, vhost says EFAULT.
         errno = error != 0 && whole ? EFAULT : error;
         return error == 0;
@@ -132,7 +99,7 @@ class FakeVhostNode::Handle final : public vhost::Node {
         return Mapping::adopt({static_cast<std::byte*>(again), page.size()});
     }
 
- private:
+private:
     FakeVhostNode& node_;
 };
 
@@ -211,9 +178,11 @@ std::span<const FakeVhostNode::Call> FakeVhostNode::calls() {
 }
 
 FakeVhostNode::FakeVhostNode(const std::string& recording)
-    : answers(answers_of(recording)), parent_(0) {}
+    : answers(read_answers(recording)), parent_(0) {}
 
-FakeVhostNode::~FakeVhostNode() { stop_serving(); }
+FakeVhostNode::~FakeVhostNode() {
+    stop_serving();
+}
 
 std::unique_ptr<vhost::Node> FakeVhostNode::open() {
     const std::lock_guard lock(mutex_);
@@ -233,10 +202,9 @@ void FakeVhostNode::close() {
     log_.emplace_back("close");
     if (parent_.in_flight()) ++resets_in_flight_;
     reset();
-    iotlb_.clear();
+    iotlb_ = {};
     parent_ = FakeVdpaParent(0);
     backend_features_ = 0;
-    in_batch_ = false;
     owned_ = false;
     is_open_ = false;
 }
@@ -257,54 +225,15 @@ int FakeVhostNode::answer(unsigned long request, void* argument) {
 }
 
 int FakeVhostNode::handle_message(const vhost_msg_v2& message) {
-    const vhost_iotlb_msg& iotlb = message.iotlb;
-    constexpr std::array names{"IOTLB_MISS",       "IOTLB_UPDATE",      "IOTLB_INVALIDATE",
-                               "IOTLB_ACCESS_FAIL", "IOTLB_BATCH_BEGIN", "IOTLB_BATCH_END"};
-    if (message.type != VHOST_IOTLB_MSG_V2 || iotlb.type == 0 || iotlb.type > names.size()) {
-        return EINVAL;
-    }
-    const std::string name = names.at(iotlb.type - 1U);
-    const bool has_range =
-        iotlb.type == VHOST_IOTLB_UPDATE || iotlb.type == VHOST_IOTLB_INVALIDATE;
-    log_.push_back(has_range ? fmt::format("{} {:#x} {:#x}", name, std::uint64_t{iotlb.iova},
-                                           std::uint64_t{iotlb.size})
-                             : name);
+    const std::string name = FakeIotlb::name_of(message.iotlb.type);
+    log_.push_back(name + FakeIotlb::describe(message.iotlb));
     int error = 0;
     if (take_failure(name, error)) return error;
+    if (message.type != VHOST_IOTLB_MSG_V2) return EINVAL;
     if (!owned_) return EPERM;
-    if (iotlb.type == VHOST_IOTLB_BATCH_BEGIN) {
-        in_batch_ = true;
-        return 0;
-    }
-    if (iotlb.type == VHOST_IOTLB_BATCH_END) {
-        in_batch_ = false;
-    } else {
-        error = change_map(iotlb);
-    }
-    if (!in_batch_) parent_.set_map(iotlb_);
+    error = iotlb_.handle(message.iotlb, answers.first_iova, answers.last_iova);
+    if (!iotlb_.in_batch()) parent_.set_map(iotlb_.entries());
     return error;
-}
-
-int FakeVhostNode::change_map(const vhost_iotlb_msg& message) {
-    const std::uint64_t last = message.iova + message.size - 1;
-    if (message.type == VHOST_IOTLB_INVALIDATE) {
-        std::erase_if(iotlb_, [&](const FakeVdpaParent::Entry& entry) {
-            return entry.iova >= message.iova && entry.iova + entry.size - 1 <= last;
-        });
-        return 0;
-    }
-    if (message.type != VHOST_IOTLB_UPDATE) return EINVAL;
-    if (message.size == 0 || last < message.iova || message.iova < answers.first_iova ||
-        last > answers.last_iova) {
-        return EINVAL;
-    }
-    const bool overlaps =
-        std::any_of(iotlb_.begin(), iotlb_.end(), [&](const FakeVdpaParent::Entry& entry) {
-            return entry.iova <= last && message.iova <= entry.iova + entry.size - 1;
-        });
-    if (overlaps) return EEXIST;
-    iotlb_.push_back({message.iova, message.size, message.uaddr});
-    return 0;
 }
 
 int FakeVhostNode::set_owner(void* /*argument*/) {
@@ -321,8 +250,8 @@ int FakeVhostNode::set_backend_features(void* argument) {
 int FakeVhostNode::set_features(void* argument) {
     const auto features = load<std::uint64_t>(argument);
     if ((status_ & status::features_ok) != 0) return EBUSY;
-    const bool complete = !answers.needs_access_platform ||
-                          (features & virtio::feature::access_platform) != 0;
+    const bool complete =
+        !answers.needs_access_platform || (features & virtio::feature::access_platform) != 0;
     if ((features & ~answers.features) != 0 || !complete) return EINVAL;
     accepted_features_ = features;
     features_valid_ = true;
@@ -460,7 +389,9 @@ bool FakeVhostNode::has_backend_feature(unsigned bit) const {
     return (backend_features_ >> bit & 1) != 0;
 }
 
-bool FakeVhostNode::rings_may_change() const { return !parent_.running || parent_.suspended; }
+bool FakeVhostNode::rings_may_change() const {
+    return !parent_.running || parent_.suspended;
+}
 
 bool FakeVhostNode::take_failure(const std::string& name, int& error) {
     const auto failure = failures_.extract(name);

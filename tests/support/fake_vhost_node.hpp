@@ -1,6 +1,7 @@
 /// /dev/vhost-vdpa-N in unit tests: it answers what a recording of a real device says
-/// (tests/recordings) and keeps the kernel's rules around that (drivers/vhost/vdpa.c of Linux 6.12).
-/// Where the kernel would answer rubbish (the ring base of a device that runs) it refuses.
+/// (tests/recordings) and keeps the kernel's rules around that (drivers/vhost/vdpa.c of
+/// Linux 6.12). Where the kernel would answer rubbish (the ring base of a device that runs) it
+/// refuses.
 ///
 /// The calls are logged by name, with their arguments: "SET_VRING_NUM 0 256", "SET_STATUS 0x3",
 /// "IOTLB_UPDATE 0x100000 0x10000". Safe from any thread.
@@ -17,13 +18,14 @@
 #include <vector>
 
 #include "base/mapping.hpp"
+#include "tests/support/fake_iotlb.hpp"
 #include "tests/support/fake_vdpa_parent.hpp"
 #include "vdpa/vhost/node.hpp"
 
 namespace viaduct::test {
 
 class FakeVhostNode {
- public:
+public:
     /// What the device says of itself; to be changed before open().
     struct Answers {
         std::uint32_t device_id = 0;
@@ -63,8 +65,8 @@ class FakeVhostNode {
     void refuse_features_ok();
 
     // The device at work.
-    /// Uses all that the driver has made available, then interrupts. The number of requests: 0 for a
-    /// ring that is dead or not where the device reaches it.
+    /// Uses all that the driver has made available, then interrupts. The number of requests: 0 for
+    /// a ring that is dead or not where the device reaches it.
     unsigned complete(unsigned queue);
     /// Does so for every queue that is kicked, until stop_serving().
     void serve();
@@ -87,15 +89,16 @@ class FakeVhostNode {
     /// The page that a driver finds by map_doorbell().
     [[nodiscard]] std::span<std::byte> doorbell(unsigned queue) const;
 
- private:
+private:
     class Handle;
     struct Call;
+
+    static Answers read_answers(const std::string& recording);
 
     // All with mutex_ held; a result is 0 or an errno.
     static std::span<const Call> calls();
     int answer(unsigned long request, void* argument);
     int handle_message(const vhost_msg_v2& message);
-    int change_map(const vhost_iotlb_msg& message);
     template <auto value>
     int tell(void* argument);
     template <int (FakeVhostNode::*set)(FakeVdpaParent::Queue&, std::uint32_t)>
@@ -127,7 +130,7 @@ class FakeVhostNode {
     Log log_;
     std::map<std::string, int> failures_;
     FakeVdpaParent parent_;
-    std::vector<FakeVdpaParent::Entry> iotlb_;  // vhost's own, which a reset does not touch
+    FakeIotlb iotlb_;
     std::vector<Mapping> doorbells_;
     ConfigWrites config_writes_;
     std::uint64_t accepted_features_ = 0;
@@ -138,7 +141,6 @@ class FakeVhostNode {
     bool refuses_features_ok_ = false;
     bool is_open_ = false;
     bool owned_ = false;
-    bool in_batch_ = false;
     std::jthread service_;
 };
 

@@ -78,8 +78,8 @@ void record_identity(Recorder& recorder, vhost::Node& node) {
     node.ioctl(VHOST_VDPA_GET_CONFIG, config.data());
     std::string bytes;
     // What follows 64 bytes is zero padding in every device that is recorded.
-    for (std::size_t i = sizeof header; i < std::min<std::size_t>(config.size(), 64 + sizeof header);
-         ++i) {
+    for (std::size_t i = sizeof header;
+         i < std::min<std::size_t>(config.size(), 64 + sizeof header); ++i) {
         bytes += fmt::format("{:02x}", std::to_integer<unsigned>(config[i]));
     }
     recorder.line("config", bytes);
@@ -126,8 +126,7 @@ void record_negotiation(Recorder& recorder) {
 void record_map(Recorder& recorder) {
     constexpr std::size_t size = 64 * 1024;
     constexpr std::uint64_t iova = 0x100000;
-    const Mapping memory("shared memory", size, PROT_READ | PROT_WRITE,
-                         MAP_SHARED | MAP_ANONYMOUS);
+    const Mapping memory("shared memory", size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
     recorder.iotlb("map", VHOST_IOTLB_UPDATE, iova, memory.bytes());
     recorder.iotlb("map-overlapping", VHOST_IOTLB_UPDATE, iova, memory.bytes());
     recorder.iotlb("unmap", VHOST_IOTLB_INVALIDATE, iova, memory.bytes());

@@ -55,7 +55,8 @@ Process::Process(const std::vector<std::string>& command, Seconds deadline)
     const int mode = O_WRONLY | O_CREAT | O_TRUNC;
     ::posix_spawn_file_actions_addopen(&files, 1, directory_.path("out").c_str(), mode, 0600);
     ::posix_spawn_file_actions_addopen(&files, 2, directory_.path("err").c_str(), mode, 0600);
-    const int error = ::posix_spawnp(&pid_, arguments[0], &files, nullptr, arguments.data(), environ);
+    const int error =
+        ::posix_spawnp(&pid_, arguments[0], &files, nullptr, arguments.data(), environ);
     ::posix_spawn_file_actions_destroy(&files);
     if (error != 0) throw SystemError("cannot start " + command.front(), error);
 }
@@ -66,11 +67,17 @@ Process::~Process() {
     ::waitpid(pid_, nullptr, 0);
 }
 
-void Process::send_signal(int signal) const { ::kill(pid_, signal); }
+void Process::send_signal(int signal) const {
+    ::kill(pid_, signal);
+}
 
-std::string Process::out() const { return read_file(directory_.path("out")); }
+std::string Process::out() const {
+    return read_file(directory_.path("out"));
+}
 
-std::string Process::err() const { return read_file(directory_.path("err")); }
+std::string Process::err() const {
+    return read_file(directory_.path("err"));
+}
 
 bool Process::running() const {
     siginfo_t state{};
@@ -113,9 +120,15 @@ Outcome run(const std::vector<std::string>& command, Seconds deadline) {
     return Process(command, deadline).wait();
 }
 
-std::string viaduct_program() { return VIADUCT_PROGRAM; }
-std::string probe_image() { return VIADUCT_PROBE; }
-std::string probe64_image() { return VIADUCT_PROBE64; }
+std::string viaduct_program() {
+    return VIADUCT_PROGRAM;
+}
+std::string probe_image() {
+    return VIADUCT_PROBE;
+}
+std::string probe64_image() {
+    return VIADUCT_PROBE64;
+}
 
 void make_pattern_image(const std::string& path, std::uint64_t bytes) {
     constexpr std::uint64_t sector = 512;

@@ -1,9 +1,9 @@
 // The one lookup from I/O virtual addresses to host memory.
 #include "base/address_space.hpp"
 
-#include <gmock/gmock.h>
-
 #include <vector>
+
+#include <gmock/gmock.h>
 
 #include "base/error.hpp"
 
@@ -14,7 +14,7 @@ using testing::HasSubstr;
 using testing::ThrowsMessage;
 
 class AddressSpaceTest : public testing::Test {
- protected:
+protected:
     [[nodiscard]] MemoryRegion region(std::uint64_t iova, std::size_t size, bool writable = true) {
         return {Iova{iova}, std::span(bytes_).first(size), writable};
     }

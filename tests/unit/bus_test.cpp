@@ -13,7 +13,7 @@ namespace {
 
 /// Reads give the offset; the last write is kept.
 class Recorder final : public BusDevice {
- public:
+public:
     void read(std::uint64_t offset, std::span<std::byte> bytes) noexcept override {
         std::memcpy(bytes.data(), &offset, std::min(bytes.size(), sizeof offset));
     }

@@ -1,9 +1,9 @@
 // The command line of `viaduct run`: what it means, and what each mistake is told.
 #include "vmm/config.hpp"
 
-#include <gmock/gmock.h>
-
 #include <vector>
+
+#include <gmock/gmock.h>
 
 #include "base/error.hpp"
 
@@ -33,7 +33,9 @@ Config run(std::vector<std::string> arguments) {
     return parse(arguments).value();
 }
 
-DeviceConfig device(const std::string& text) { return parse_device(text, 0); }
+DeviceConfig device(const std::string& text) {
+    return parse_device(text, 0);
+}
 
 TEST(Config, HasDefaultsForAllButTheKernel) {
     const Config config = run({});
@@ -91,9 +93,12 @@ TEST(Config, DebugExitHasAPortOfItsOwn) {
 
 TEST(Config, ADebugExitPortThatIsNoneNamesTheRange) {
     for (const auto* const port : {"0", "65536", "port"}) {
-        EXPECT_THAT([&] { run({"--debug-exit", port}); },
-                    ThrowsMessage<Error>(AllOf(HasSubstr("--debug-exit"), HasSubstr(port),
-                                               HasSubstr("65535"))));
+        EXPECT_THAT(
+            [&] {
+                run({"--debug-exit", port});
+            },
+            ThrowsMessage<Error>(
+                AllOf(HasSubstr("--debug-exit"), HasSubstr(port), HasSubstr("65535"))));
     }
 }
 
@@ -118,38 +123,63 @@ TEST(Config, WithoutACommandOrAKernelSaysWhatIsMissing) {
 }
 
 TEST(Config, AnUnknownOptionNamesTheNearest) {
-    EXPECT_THAT([] { run({"--memroy", "1G"}); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("'--memroy'"), HasSubstr("'--memory'"))));
-    EXPECT_THAT([] { parse({"run", "--kernl", "k"}); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("'--kernl'"), HasSubstr("'--kernel'"))));
+    EXPECT_THAT(
+        [] {
+            run({"--memroy", "1G"});
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr("'--memroy'"), HasSubstr("'--memory'"))));
+    EXPECT_THAT(
+        [] {
+            parse({"run", "--kernl", "k"});
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr("'--kernl'"), HasSubstr("'--kernel'"))));
     EXPECT_THAT([] { run({"leftover"}); }, ThrowsMessage<Error>(HasSubstr("'leftover'")));
 }
 
 TEST(Config, CpusAreFrom1To64) {
     EXPECT_EQ(run({"--cpus", "64"}).cpus, 64U);
     for (const auto* const cpus : {"0", "65", "-1", "many"}) {
-        EXPECT_THAT([&] { run({"--cpus", cpus}); }, ThrowsMessage<Error>(HasSubstr("--cpus")))
+        EXPECT_THAT(
+            [&] {
+                run({"--cpus", cpus});
+            },
+            ThrowsMessage<Error>(HasSubstr("--cpus")))
             << cpus;
     }
 }
 
 TEST(Config, AnUnknownLogLevelNamesTheValidOnes) {
-    EXPECT_THAT([] { run({"--log-level", "loud"}); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("'loud'"), HasSubstr("debug, info, warning"))));
+    EXPECT_THAT(
+        [] {
+            run({"--log-level", "loud"});
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr("'loud'"), HasSubstr("debug, info, warning"))));
 }
 
 TEST(Config, AnUnknownMemoryPropertyNamesTheNearest) {
-    EXPECT_THAT([] { run({"--memory", "1G,hugepage=on"}); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("'hugepage'"), HasSubstr("'hugepages'"))));
-    EXPECT_THAT([] { run({"--memory", "1G,hugepages=maybe"}); },
-                ThrowsMessage<Error>(HasSubstr("hugepages=maybe")));
+    EXPECT_THAT(
+        [] {
+            run({"--memory", "1G,hugepage=on"});
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr("'hugepage'"), HasSubstr("'hugepages'"))));
+    EXPECT_THAT(
+        [] {
+            run({"--memory", "1G,hugepages=maybe"});
+        },
+        ThrowsMessage<Error>(HasSubstr("hugepages=maybe")));
 }
 
 TEST(Config, TwoDevicesWithOneIdAreRefused) {
-    EXPECT_THAT([] { run({"--device", "vdpa,path=a,id=x", "--device", "vdpa,path=b,id=x"}); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("'x'"), HasSubstr("twice"))));
-    EXPECT_THAT([] { run({"--device", "vdpa,path=a,id=vdpa1", "--device", "vdpa,path=b"}); },
-                ThrowsMessage<Error>(HasSubstr("'vdpa1'")));
+    EXPECT_THAT(
+        [] {
+            run({"--device", "vdpa,path=a,id=x", "--device", "vdpa,path=b,id=x"});
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr("'x'"), HasSubstr("twice"))));
+    EXPECT_THAT(
+        [] {
+            run({"--device", "vdpa,path=a,id=vdpa1", "--device", "vdpa,path=b"});
+        },
+        ThrowsMessage<Error>(HasSubstr("'vdpa1'")));
 }
 
 TEST(MemorySize, IsInMebibytesUnlessItSaysOtherwise) {
@@ -167,8 +197,8 @@ TEST(MemorySize, ThatIsNoneSaysHowToWriteIt) {
     for (const auto* const text : {"", "M", "0", "0G", "lots", "1X", "1GB", "1.5G", "-1G", " 1G",
                                    "16777216T", "99999999999999999999"}) {
         EXPECT_THAT([&] { (void)parse_size(text); },
-                    ThrowsMessage<Error>(AllOf(HasSubstr(std::string("'") + text + "'"),
-                                               HasSubstr("512M or 2G"))))
+                    ThrowsMessage<Error>(
+                        AllOf(HasSubstr(std::string("'") + text + "'"), HasSubstr("512M or 2G"))))
             << text;
     }
 }
@@ -199,15 +229,17 @@ TEST(DeviceOption, KnowsTheDataPathsByName) {
 }
 
 TEST(DeviceOption, IsVdpaAndNothingElse) {
-    EXPECT_THAT([] { device("virtio-blk-pci,drive=x"); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("'virtio-blk-pci'"), HasSubstr("vdpa,path="))));
+    EXPECT_THAT(
+        [] { device("virtio-blk-pci,drive=x"); },
+        ThrowsMessage<Error>(AllOf(HasSubstr("'virtio-blk-pci'"), HasSubstr("vdpa,path="))));
 }
 
 TEST(DeviceOption, NeedsExactlyOneSource) {
     EXPECT_THAT([] { device("vdpa"); },
                 ThrowsMessage<Error>(AllOf(HasSubstr("path="), HasSubstr("image="),
                                            HasSubstr("fd="), HasSubstr("0 are given"))));
-    for (const auto* const text : {"vdpa,path=a,image=b", "vdpa,path=a,fd=3", "vdpa,image=b,fd=3"}) {
+    for (const auto* const text :
+         {"vdpa,path=a,image=b", "vdpa,path=a,fd=3", "vdpa,image=b,fd=3"}) {
         EXPECT_THAT([&] { device(text); }, ThrowsMessage<Error>(HasSubstr("2 are given"))) << text;
     }
     EXPECT_THAT([] { device("vdpa,path="); }, ThrowsMessage<Error>(HasSubstr("0 are given")));

@@ -31,7 +31,7 @@ using testing::EndsWith;
 using testing::HasSubstr;
 
 class NoLine final : public devices::InterruptLine {
- public:
+public:
     void set(bool /*asserted*/) noexcept override {}
 };
 
@@ -417,7 +417,7 @@ TEST_F(SerialToStdio, ATerminalThatTakesNothingStopsNeitherTheGuestNorTheKeys) {
     const pid_t child = ::fork();
     if (child == 0) {
         ::alarm(20);
-        run_guest(slave_fd, slave_fd, 5000);
+        run_guest(slave_fd, slave_fd, 50'000);
     }
     EXPECT_EQ(read_until(master_fd, "line 1000\r\n").substr(0, 8), "line 1\r\n");
     write_all(master_fd, "\x01x");

@@ -197,12 +197,12 @@ TEST_F(SerialOutput, AGuestThatWaitsForTheTransmitterLosesNothingToASlowReader) 
         void set(bool /*asserted*/) noexcept override {}
     };
     class Cable final : public devices::Serial::Peer {
-     public:
+    public:
         explicit Cable(Output& to) : output_(to) {}
         bool transmit(std::byte byte) noexcept override { return output_.transmit(byte); }
         void room_for_input() noexcept override {}
 
-     private:
+    private:
         Output& output_;
     };
     devices::Serial* serial = nullptr;

@@ -1,9 +1,9 @@
 // What a vCPU's CPUID says about its place in the package.
 #include "vmm/arch/x86_64/cpuid.hpp"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
+
+#include <gtest/gtest.h>
 
 namespace viaduct::x86 {
 namespace {
@@ -17,10 +17,9 @@ kvm_cpuid_entry2 leaf(std::uint32_t function, std::uint32_t index = 0) {
 
 /// As KVM lists it: other bits set everywhere, so that a test sees what is left alone.
 std::vector<kvm_cpuid_entry2> supported() {
-    std::vector<kvm_cpuid_entry2> leaves{leaf(0),           leaf(1),      leaf(4, 0),
-                                         leaf(4, 1),        leaf(4, 2),   leaf(4, 3),
-                                         leaf(0xb),         leaf(0x1f),   leaf(0x8000'0008),
-                                         leaf(0x8000'001e), leaf(0x4000'0001)};
+    std::vector<kvm_cpuid_entry2> leaves{
+        leaf(0),   leaf(1),    leaf(4, 0),        leaf(4, 1),        leaf(4, 2),       leaf(4, 3),
+        leaf(0xb), leaf(0x1f), leaf(0x8000'0008), leaf(0x8000'001e), leaf(0x4000'0001)};
     leaves[0].eax = 0x1f;
     leaves[1].ebx = 0xffff'ffff;
     leaves[1].ecx = 0x0000'0001;

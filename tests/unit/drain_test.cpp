@@ -1,9 +1,9 @@
 // Waiting until a device has used all that its driver made available.
 #include "vdpa/datapath/drain.hpp"
 
-#include <gtest/gtest.h>
-
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "tests/unit/ring_driver.hpp"
 
@@ -15,7 +15,7 @@ using test::GuestMemory;
 using test::RingDriver;
 
 class Drain : public testing::Test {
- protected:
+protected:
     void make_available(RingDriver& driver, std::uint16_t count) {
         driver.ring().avail_idx().store(
             static_cast<std::uint16_t>(driver.ring().avail_idx().load() + count));
@@ -95,7 +95,7 @@ TEST_F(Drain, WhatTheDeviceWroteForAUsedRequestIsSeenAfterIt) {
 }
 
 class RingsInMemory : public testing::Test {
- protected:
+protected:
     [[nodiscard]] bool accepted() const { return rings_in_memory(memory_.space(), setup_); }
 
     GuestMemory memory_{1 << 20, Iova{0x10'0000}};

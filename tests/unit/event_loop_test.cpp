@@ -1,7 +1,6 @@
 // The thread that runs one thing at a time.
 #include "base/event_loop.hpp"
 
-#include <gmock/gmock.h>
 #include <pthread.h>
 
 #include <array>
@@ -10,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include <gmock/gmock.h>
 
 #include "base/error.hpp"
 
@@ -21,7 +22,7 @@ using testing::ElementsAre;
 
 /// Counts waits, as the owner of a vCPU's thread would.
 class CountingParking final : public Parking {
- public:
+public:
     CountingParking() { Parking::current() = this; }
     CountingParking(const CountingParking&) = delete;
     CountingParking& operator=(const CountingParking&) = delete;

@@ -18,7 +18,7 @@ using testing::IsEmpty;
 using testing::ThrowsMessage;
 
 class FastPathTest : public testing::Test {
- protected:
+protected:
     explicit FastPathTest(const std::string& recording = "vduse_block")
         : node_(load_recording(recording)), device_("/dev/vhost-vdpa-0", node_.open()) {
         node_.clear_log();
@@ -88,9 +88,9 @@ TEST_F(FastPathTest, ADeviceThatDoesNotStartIsAnErrorWithItsStatus) {
     path_.prepare(device_.features());
     EXPECT_TRUE(path_.accept_features(device_.features()));
     node_.demand_reset();
-    EXPECT_THAT(
-        [&] { path_.start(std::array{driver_.setup()}, notifiers_, config_call_); },
-        ThrowsMessage<Error>(HasSubstr("/dev/vhost-vdpa-0 did not start: its status is 0x4f, 0xf")));
+    EXPECT_THAT([&] { path_.start(std::array{driver_.setup()}, notifiers_, config_call_); },
+                ThrowsMessage<Error>(
+                    HasSubstr("/dev/vhost-vdpa-0 did not start: its status is 0x4f, 0xf")));
 }
 
 }  // namespace

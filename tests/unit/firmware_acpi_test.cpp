@@ -41,7 +41,7 @@ unsigned sum(std::span<const std::byte> bytes) {
 
 /// Finds the tables as an operating system does, from the RSDP.
 class Acpi : public testing::Test {
- protected:
+protected:
     void build(const std::vector<std::uint32_t>& ids,
                MemoryRange window = X86Layout(gib, 40).pci_window_64()) {
         built_ = build_acpi({.apic_ids = ids, .io_apic_id = 0, .pci_window_64 = window});
@@ -246,7 +246,7 @@ TEST(Aml, EncodesLengthsNamesAndIntegersAsSpecified) {
 
 /// iasl turns the tables back into source, and the two with code once more into AML.
 class AcpiDisassembly : public Acpi {
- protected:
+protected:
     void write_tables() const {
         for (const auto& [name, bytes] : tables_) {
             std::ofstream file(folder_.path(name + ".aml"), std::ios::binary);
@@ -269,7 +269,7 @@ class AcpiDisassembly : public Acpi {
         return text.str();
     }
 
- private:
+private:
     TemporaryFolder folder_;
 };
 

@@ -11,7 +11,7 @@ using testing::Each;
 using testing::HasSubstr;
 
 class BzImage : public FirmwareFiles {
- protected:
+protected:
     BootRequest request_for(const setup_header& header) const {
         return {.kernel = write("vmlinuz", bzimage(header))};
     }

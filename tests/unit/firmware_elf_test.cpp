@@ -11,7 +11,7 @@ using testing::Each;
 using testing::HasSubstr;
 
 class ElfKernel : public FirmwareFiles {
- protected:
+protected:
     BootRequest request_for(const Content& content) const {
         return {.kernel = write("kernel.elf", content)};
     }

@@ -31,7 +31,7 @@ void put(Content& content, std::size_t offset, const T& value) {
 
 /// RAM as the machine has it below 4 GiB, zero until written.
 class GuestMemory {
- public:
+public:
     explicit GuestMemory(std::uint64_t memory)
         : layout(memory, 46),
           mapping_("guest memory", layout.low_ram_end(), PROT_READ | PROT_WRITE,
@@ -53,7 +53,7 @@ class GuestMemory {
     X86Layout layout;
     AddressSpace space;
 
- private:
+private:
     Mapping mapping_;
 };
 
@@ -70,7 +70,7 @@ inline std::string refusal_of(const std::function<void()>& action) {
 
 /// A folder of the test's own, gone with it.
 class TemporaryFolder {
- public:
+public:
     TemporaryFolder() : path_(testing::TempDir() + "viaduct-firmware-XXXXXX") {
         if (::mkdtemp(path_.data()) == nullptr) throw SystemError("mkdtemp of " + path_);
     }
@@ -80,12 +80,12 @@ class TemporaryFolder {
 
     [[nodiscard]] std::string path(const std::string& name) const { return path_ + '/' + name; }
 
- private:
+private:
     std::string path_;
 };
 
 class FirmwareFiles : public testing::Test {
- protected:
+protected:
     [[nodiscard]] std::string path(const std::string& name) const { return folder_.path(name); }
 
     std::string write(const std::string& name, const Content& content) const {
@@ -103,7 +103,7 @@ class FirmwareFiles : public testing::Test {
         return refusal_of([&] { (void)load_kernel(request, guest.layout, guest.space); });
     }
 
- private:
+private:
     TemporaryFolder folder_;
 };
 

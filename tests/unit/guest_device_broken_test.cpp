@@ -18,7 +18,7 @@ using State = datapath::GuestDevice::State;
 
 /// A device that failed at DRIVER_OK.
 class BrokenDevice : public testing::Test {
- protected:
+protected:
     explicit BrokenDevice(const std::string& recording = "vduse_block") : world_(recording) {}
     void break_it() {
         world_.guest();
@@ -113,7 +113,9 @@ struct Difference {
     std::string name;
     std::function<void(FakeVhostNode::Answers&)> make;
 };
-void PrintTo(const Difference& difference, std::ostream* out) { *out << difference.name; }
+void PrintTo(const Difference& difference, std::ostream* out) {
+    *out << difference.name;
+}
 
 class ReopenedDevice : public BrokenDevice, public testing::WithParamInterface<Difference> {};
 
@@ -129,7 +131,10 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Difference{"Type", [](auto& answers) { answers.device_id = 1; }},
                     Difference{"Features", [](auto& answers) { answers.features ^= 1U << 6; }},
                     Difference{"ConfigSize", [](auto& answers) { answers.config.resize(8); }},
-                    Difference{"QueueCount", [](auto& answers) { answers.queue_sizes = {256, 256}; }},
+                    Difference{"QueueCount",
+                               [](auto& answers) {
+                                   answers.queue_sizes = {256, 256};
+                               }},
                     Difference{"QueueSize", [](auto& answers) { answers.queue_sizes = {64}; }}),
     [](const auto& difference) { return difference.param.name; });
 
@@ -156,7 +161,7 @@ TEST_F(BrokenDevice, MemoryThatCannotBeMappedAgainIsAFailureOfTheDeviceAlone) {
 }
 
 class DeviceWithDoorbells : public BrokenDevice {
- protected:
+protected:
     DeviceWithDoorbells() : BrokenDevice("vp_vdpa_block_two_queues") {}
 };
 

@@ -66,8 +66,8 @@ TEST(GuestDeviceOptions, AnUnknownTypeCannotChooseAndItsErrorNamesIt) {
 TEST(GuestDeviceOptions, ASwitchableDeviceOffersOfTheTransportBitsThoseThatTheSlowPathCarries) {
     GuestWorld world;
     world.node.answers.features = ~0ULL;
-    constexpr std::uint64_t carried = feature::version_1 | feature::access_platform |
-                                      feature::event_idx | feature::indirect_desc;
+    constexpr std::uint64_t carried =
+        feature::version_1 | feature::access_platform | feature::event_idx | feature::indirect_desc;
     EXPECT_EQ(world.guest().offered_features(), carried | ~feature::transport_mask);
     for (const std::uint64_t withheld :
          {feature::ring_packed, feature::in_order, feature::notify_on_empty,
@@ -122,8 +122,7 @@ TEST(GuestDeviceOptions, AQueueSizeOverOneOfTheQueuesNamesThatQueueAndItsLimit) 
 TEST(GuestDeviceOptions, ADeviceThatCannotBeOpenedSaysWhy) {
     GuestWorld world;
     const auto other = world.node.open();
-    EXPECT_THAT([&] { world.guest(); },
-                ThrowsMessage<Error>(HasSubstr("Device or resource busy")));
+    EXPECT_THAT([&] { world.guest(); }, ThrowsMessage<Error>(HasSubstr("Device or resource busy")));
 }
 
 }  // namespace

@@ -168,12 +168,11 @@ TEST(GuestDeviceReset, MapsAgainWhereTheDeviceForgets) {
         EXPECT_EQ(world.node.complete(0), 1U);
         world.reset();
     }
-    EXPECT_THAT(world.node.log_of("IOTLB_"),
-                ElementsAre("IOTLB_BATCH_BEGIN", "IOTLB_UPDATE 0x100000 0x1000000",
-                            "IOTLB_BATCH_END", "IOTLB_BATCH_BEGIN",
-                            "IOTLB_INVALIDATE 0x100000 0x1000000", "IOTLB_BATCH_END",
-                            "IOTLB_BATCH_BEGIN", "IOTLB_UPDATE 0x100000 0x1000000",
-                            "IOTLB_BATCH_END"));
+    EXPECT_THAT(
+        world.node.log_of("IOTLB_"),
+        ElementsAre("IOTLB_BATCH_BEGIN", "IOTLB_UPDATE 0x100000 0x1000000", "IOTLB_BATCH_END",
+                    "IOTLB_BATCH_BEGIN", "IOTLB_INVALIDATE 0x100000 0x1000000", "IOTLB_BATCH_END",
+                    "IOTLB_BATCH_BEGIN", "IOTLB_UPDATE 0x100000 0x1000000", "IOTLB_BATCH_END"));
 }
 
 TEST(GuestDeviceReset, ConfigStaysReadableWithTheGuestsFeatures) {

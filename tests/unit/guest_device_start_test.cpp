@@ -18,10 +18,10 @@ TEST(GuestDevice, TellsTheDeviceOfADriverAndOfItsMemoryRightAfterOpening) {
     world.guest();
     const auto log = world.node.log();
     const auto first = std::find(log.begin(), log.end(), "SET_STATUS 0x1");
-    EXPECT_THAT(std::vector(first, log.end()),
-                ElementsAre("SET_STATUS 0x1", "SET_STATUS 0x3", "SET_FEATURES 0x330006644",
-                            "IOTLB_BATCH_BEGIN", "IOTLB_UPDATE 0x100000 0x1000000",
-                            "IOTLB_BATCH_END"));
+    EXPECT_THAT(
+        std::vector(first, log.end()),
+        ElementsAre("SET_STATUS 0x1", "SET_STATUS 0x3", "SET_FEATURES 0x330006644",
+                    "IOTLB_BATCH_BEGIN", "IOTLB_UPDATE 0x100000 0x1000000", "IOTLB_BATCH_END"));
     EXPECT_EQ(world.guest().state(), State::idle);
 }
 
@@ -38,18 +38,17 @@ TEST(GuestDevice, StartsTheDeviceByTheseCallsInThisOrder) {
     EXPECT_THAT(world.node.log(),
                 ElementsAre("SET_FEATURES 0x330007644", "SET_STATUS 0xb", "GET_STATUS",
                             "SET_VRING_NUM 0 64", ring(0), "SET_VRING_BASE 0 0", "SET_VRING_KICK 0",
-                            "SET_VRING_CALL 0", "SET_VRING_NUM 1 64", ring(1),
-                            "SET_VRING_BASE 1 0", "SET_VRING_KICK 1", "SET_VRING_CALL 1",
-                            "SET_CONFIG_CALL", "SET_VRING_ENABLE 0 1", "SET_VRING_ENABLE 1 1",
-                            "SET_STATUS 0xf", "GET_STATUS"));
+                            "SET_VRING_CALL 0", "SET_VRING_NUM 1 64", ring(1), "SET_VRING_BASE 1 0",
+                            "SET_VRING_KICK 1", "SET_VRING_CALL 1", "SET_CONFIG_CALL",
+                            "SET_VRING_ENABLE 0 1", "SET_VRING_ENABLE 1 1", "SET_STATUS 0xf",
+                            "GET_STATUS"));
     EXPECT_EQ(world.guest().state(), State::fast);
 }
 
 TEST(GuestDevice, ALimitOnMemoryIsTheOperatorsToHearOfBeforeThereIsAGuest) {
     GuestWorld world;
     world.node.fail_next("IOTLB_UPDATE", ENOMEM);
-    EXPECT_THAT([&] { world.guest(); },
-                testing::ThrowsMessage<Error>(HasSubstr("16777216 bytes")));
+    EXPECT_THAT([&] { world.guest(); }, testing::ThrowsMessage<Error>(HasSubstr("16777216 bytes")));
     EXPECT_FALSE(world.node.is_open());
 }
 
@@ -170,7 +169,9 @@ struct BadRing {
     std::string name;
     std::function<void(virtio::QueueSetup&, const GuestMemory&)> spoil;
 };
-void PrintTo(const BadRing& ring, std::ostream* out) { *out << ring.name; }
+void PrintTo(const BadRing& ring, std::ostream* out) {
+    *out << ring.name;
+}
 
 class GuestDeviceRings : public testing::TestWithParam<BadRing> {};
 
@@ -189,25 +190,25 @@ TEST_P(GuestDeviceRings, AreRefusedAndTheDeviceNeverHearsOfThem) {
 
 INSTANTIATE_TEST_SUITE_P(
     Bad, GuestDeviceRings,
-    testing::Values(
-        BadRing{"DescriptorsOutsideMemory",
-                [](auto& setup, auto& memory) { setup.descriptors = memory.end(); }},
-        BadRing{"AvailRingThatEndsOutsideMemory",
-                [](auto& setup, auto& memory) {
-                    setup.driver_area = Iova{memory.end().value - 16};
-                }},
-        BadRing{"UsedRingThatEndsOutsideMemory",
-                [](auto& setup, auto& memory) {
-                    setup.device_area = Iova{memory.end().value - 16};
-                }},
-        BadRing{"AddressesThatWrap",
-                [](auto& setup, auto& /*memory*/) { setup.device_area = Iova{~0ULL - 3}; }},
-        BadRing{"DescriptorsThatAreNotAligned",
-                [](auto& setup, auto& /*memory*/) { setup.descriptors.value += 8; }},
-        BadRing{"AvailRingThatIsNotAligned",
-                [](auto& setup, auto& /*memory*/) { setup.driver_area.value += 1; }},
-        BadRing{"UsedRingThatIsNotAligned",
-                [](auto& setup, auto& /*memory*/) { setup.device_area.value += 2; }}),
+    testing::Values(BadRing{"DescriptorsOutsideMemory",
+                            [](auto& setup, auto& memory) { setup.descriptors = memory.end(); }},
+                    BadRing{"AvailRingThatEndsOutsideMemory",
+                            [](auto& setup, auto& memory) {
+                                setup.driver_area = Iova{memory.end().value - 16};
+                            }},
+                    BadRing{"UsedRingThatEndsOutsideMemory",
+                            [](auto& setup, auto& memory) {
+                                setup.device_area = Iova{memory.end().value - 16};
+                            }},
+                    BadRing{
+                        "AddressesThatWrap",
+                        [](auto& setup, auto& /*memory*/) { setup.device_area = Iova{~0ULL - 3}; }},
+                    BadRing{"DescriptorsThatAreNotAligned",
+                            [](auto& setup, auto& /*memory*/) { setup.descriptors.value += 8; }},
+                    BadRing{"AvailRingThatIsNotAligned",
+                            [](auto& setup, auto& /*memory*/) { setup.driver_area.value += 1; }},
+                    BadRing{"UsedRingThatIsNotAligned",
+                            [](auto& setup, auto& /*memory*/) { setup.device_area.value += 2; }}),
     [](const auto& ring) { return ring.param.name; });
 
 }  // namespace

@@ -3,7 +3,6 @@
 /// vCPUs. What happens to the vCPUs is noted in the node's log, between the calls.
 #pragma once
 
-#include <gmock/gmock.h>
 #include <poll.h>
 
 #include <array>
@@ -14,6 +13,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <gmock/gmock.h>
 
 #include "base/error.hpp"
 #include "devices/virtio/spec.hpp"
@@ -26,17 +27,17 @@
 namespace viaduct::test {
 
 class FakeGate final : public datapath::VcpuGate {
- public:
+public:
     explicit FakeGate(FakeVhostNode& node) : node_(node) {}
     void pause() override { node_.note("vCPUs paused"); }
     void resume() override { node_.note("vCPUs resumed"); }
 
- private:
+private:
     FakeVhostNode& node_;
 };
 
 class GuestWorld {
- public:
+public:
     static constexpr const char* path = "/dev/vhost-vdpa-0";
 
     explicit GuestWorld(const std::string& recording = "vduse_block")
@@ -53,7 +54,8 @@ class GuestWorld {
             guest_ = std::make_unique<datapath::GuestDevice>(
                 options,
                 [this] { return std::make_unique<vhost::VdpaDevice>(device_path, node.open()); },
-                memory.space(), gate, [this](const std::string& reason) {
+                memory.space(), gate,
+                [this](const std::string& reason) {
                     const std::lock_guard lock(mutex_);
                     broken_.push_back(reason);
                 });
@@ -103,8 +105,9 @@ class GuestWorld {
         pollfd poll{event.fd(), POLLIN, 0};
         return ::poll(&poll, 1, 10'000) == 1 && event.take();
     }
-    /// Returns when the control thread has seen what was signalled before. Twice, as a round of epoll
-    /// may report a call before the eventfd that was signalled earlier. Not for a stopped device.
+    /// Returns when the control thread has seen what was signalled before. Twice, as a round of
+    /// epoll may report a call before the eventfd that was signalled earlier. Not for a stopped
+    /// device.
     void settle() {
         guest().resume();
         guest().resume();
@@ -122,7 +125,7 @@ class GuestWorld {
     GuestMemory memory;
     FakeGate gate{node};
 
- private:
+private:
     mutable std::mutex mutex_;
     std::vector<std::string> broken_;  // guarded by mutex_
     std::vector<std::unique_ptr<RingDriver>> drivers_;

@@ -1,12 +1,13 @@
 // The guest's RAM: shared, in one memfd, at its physical addresses.
 #include "vmm/guest_memory.hpp"
 
-#include <gmock/gmock.h>
 #include <unistd.h>
 
 #include <array>
 #include <fstream>
 #include <string>
+
+#include <gmock/gmock.h>
 
 #include "base/error.hpp"
 #include "vdpa/vhost/map_error.hpp"
@@ -100,9 +101,9 @@ TEST(GuestMemory, MemoryThatIsNoWholeNumberOfHugePagesNamesTheirSize) {
     const std::uint64_t page = meminfo("Hugepagesize") * 1024;
     ASSERT_NE(page, 0U) << "the kernel has no huge pages: CONFIG_HUGETLBFS is needed";
     const std::array ranges{MemoryRange{Gpa{0}, page / 2}};
-    EXPECT_THAT([&] { GuestMemory(ranges, PageSize::huge); },
-                ThrowsMessage<Error>(AllOf(HasSubstr(std::to_string(page)),
-                                           HasSubstr("not a multiple"))));
+    EXPECT_THAT(
+        [&] { GuestMemory(ranges, PageSize::huge); },
+        ThrowsMessage<Error>(AllOf(HasSubstr(std::to_string(page)), HasSubstr("not a multiple"))));
 }
 
 TEST(GuestMemory, MoreThanTheHostCanMapIsAnErrorWithItsSize) {

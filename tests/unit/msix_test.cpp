@@ -16,7 +16,7 @@ namespace {
 using Messages = std::vector<devices::MsiMessage>;
 
 class MsixTest : public testing::Test {
- public:
+public:
     static constexpr unsigned vectors = 3;
 
     static devices::MsiMessage message(unsigned vector) {

@@ -1,12 +1,12 @@
 // A vCPU thread that waits counts as paused.
 #include "base/parking.hpp"
 
-#include <gtest/gtest.h>
-
 #include <atomic>
 #include <chrono>
 #include <mutex>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 namespace viaduct {
 namespace {
@@ -14,7 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 
 class CountingParking final : public Parking {
- public:
+public:
     void park() noexcept override { ++parked; }
     void unpark() noexcept override { ++unparked; }
     std::atomic<int> parked = 0;

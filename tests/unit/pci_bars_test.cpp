@@ -13,14 +13,14 @@ namespace viaduct::pci {
 namespace {
 
 class Constant final : public devices::BusDevice {
- public:
+public:
     explicit Constant(std::uint8_t value) : value_(value) {}
     void read(std::uint64_t /*offset*/, std::span<std::byte> bytes) noexcept override {
         for (std::byte& byte : bytes) byte = std::byte{value_};
     }
     void write(std::uint64_t /*offset*/, std::span<const std::byte> /*bytes*/) noexcept override {}
 
- private:
+private:
     std::uint8_t value_;
 };
 
@@ -54,7 +54,7 @@ unsigned peek(const devices::Bus& bus, std::uint64_t address) {
 }
 
 class PciBars : public testing::Test {
- public:
+public:
     const test::QuietLog quiet;
     devices::Bus bus;
 };

@@ -12,7 +12,7 @@ namespace viaduct::pci {
 namespace {
 
 class PlainFunction final : public Function {
- public:
+public:
     void read_config(std::uint16_t offset, std::span<std::byte> bytes) noexcept override {
         config.read(offset, bytes);
     }

@@ -22,7 +22,7 @@ constexpr std::uint32_t enable = 0x8000'0000;
 
 /// 256 bytes, byte n holding n; notes what is written.
 class NumberedFunction final : public pci::Function {
- public:
+public:
     void read_config(std::uint16_t offset, std::span<std::byte> bytes) noexcept override {
         for (std::size_t i = 0; i < bytes.size(); ++i) {
             bytes[i] = static_cast<std::byte>(offset + i);
@@ -37,7 +37,7 @@ class NumberedFunction final : public pci::Function {
 };
 
 class NotedRegister final : public devices::BusDevice {
- public:
+public:
     void read(std::uint64_t offset, std::span<std::byte> bytes) noexcept override {
         EXPECT_EQ(offset, 0U);
         bytes[0] = std::byte{0x5a};
@@ -51,7 +51,7 @@ class NotedRegister final : public devices::BusDevice {
 };
 
 class PciPortsTest : public testing::Test {
- protected:
+protected:
     PciPortsTest() { bus_.add(3, function_); }
 
     std::uint32_t read(std::uint64_t offset, std::size_t width) {

@@ -10,7 +10,7 @@ namespace viaduct::devices {
 namespace {
 
 class Line final : public InterruptLine {
- public:
+public:
     void set(bool asserted) noexcept override { high = asserted; }
     bool high = false;
 };

@@ -1,9 +1,9 @@
 // Comma-separated options, and "did you mean".
 #include "vmm/properties.hpp"
 
-#include <gmock/gmock.h>
-
 #include <array>
+
+#include <gmock/gmock.h>
 
 #include "base/error.hpp"
 #include "vmm/nearest_name.hpp"
@@ -43,14 +43,14 @@ TEST(Properties, AValueMayHoldAnEqualsSignOrNothing) {
 TEST(Properties, APartWithoutANameOrAValueIsShownInItsPlace) {
     for (const auto* const text : {"vdpa,path", "vdpa,=x", "vdpa,"}) {
         EXPECT_THAT([&] { (void)parse_properties("--device", text); },
-                    ThrowsMessage<Error>(AllOf(HasSubstr("--device"), HasSubstr(text),
-                                               HasSubstr("name=value"))))
+                    ThrowsMessage<Error>(
+                        AllOf(HasSubstr("--device"), HasSubstr(text), HasSubstr("name=value"))))
             << text;
     }
 }
 
 class AppliedProperties : public testing::Test {
- protected:
+protected:
     void apply(const std::string& text) {
         const std::array setters{
             PropertySetter{"path", [&](const auto& value) { path_ = value; }},
@@ -69,10 +69,10 @@ TEST_F(AppliedProperties, ReachTheirSetters) {
 }
 
 TEST_F(AppliedProperties, AnUnknownOneNamesTheNearestAndAll) {
-    EXPECT_THAT([&] { apply("vdpa,imgae=x"); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("--device vdpa"), HasSubstr("'imgae'"),
-                                           HasSubstr("did you mean 'image'"),
-                                           HasSubstr("path, image"))));
+    EXPECT_THAT(
+        [&] { apply("vdpa,imgae=x"); },
+        ThrowsMessage<Error>(AllOf(HasSubstr("--device vdpa"), HasSubstr("'imgae'"),
+                                   HasSubstr("did you mean 'image'"), HasSubstr("path, image"))));
 }
 
 TEST_F(AppliedProperties, OneThatIsGivenTwiceIsRefused) {
@@ -97,11 +97,11 @@ TEST(Properties, ANumberIsDecimalOrHexadecimal) {
 }
 
 TEST(Properties, ANumberThatIsNoneOrOutOfRangeNamesTheRange) {
-    for (const auto* const value :
-         {"", "0", "10", "-1", "+5", " 5", "5 ", "five", "5x", "0x", "x5", "99999999999999999999"}) {
+    for (const auto* const value : {"", "0", "10", "-1", "+5", " 5", "5 ", "five", "5x", "0x", "x5",
+                                    "99999999999999999999"}) {
         EXPECT_THAT([&] { (void)parse_number("queues", value, 1, 9); },
-                    ThrowsMessage<Error>(AllOf(HasSubstr(std::string("queues=") + value),
-                                               HasSubstr("from 1 to 9"))))
+                    ThrowsMessage<Error>(
+                        AllOf(HasSubstr(std::string("queues=") + value), HasSubstr("from 1 to 9"))))
             << "'" << value << "'";
     }
 }

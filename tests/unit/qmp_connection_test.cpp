@@ -21,7 +21,7 @@ namespace asio = boost::asio;
 
 /// Says what it was given to say, then is silent; takes nothing.
 class DeafStream final : public ByteStream {
- public:
+public:
     DeafStream(asio::io_context& io, std::string said) : forever_(io), said_(std::move(said)) {
         forever_.expires_at(asio::steady_timer::time_point::max());
     }
@@ -41,7 +41,7 @@ class DeafStream final : public ByteStream {
 
     void close() noexcept override { forever_.cancel(); }
 
- private:
+private:
     asio::awaitable<void> closed() {
         boost::system::error_code cancelled;
         co_await forever_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));

@@ -43,7 +43,7 @@ inline void add_sample_commands(CommandTable& table) {
 }
 
 class Conversation {
- public:
+public:
     explicit Conversation(std::size_t max_request = 4096) : reader_(max_request) {
         add_sample_commands(table_);
     }
@@ -65,7 +65,7 @@ class Conversation {
     [[nodiscard]] const Session& session() const noexcept { return session_; }
     [[nodiscard]] const RequestReader& reader() const noexcept { return reader_; }
 
- private:
+private:
     std::string answer(RequestReader::Request request) {
         std::string line;
         boost::asio::io_context io;

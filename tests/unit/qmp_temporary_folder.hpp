@@ -12,7 +12,7 @@
 namespace viaduct::control {
 
 class TemporaryFolder {
- public:
+public:
     TemporaryFolder() {
         std::string pattern = (std::filesystem::temp_directory_path() / "viaduct-qmp-XXXXXX");
         if (::mkdtemp(pattern.data()) == nullptr) throw SystemError("mkdtemp " + pattern);
@@ -24,7 +24,7 @@ class TemporaryFolder {
 
     [[nodiscard]] std::string file(std::string_view name) const { return path_ / name; }
 
- private:
+private:
     std::filesystem::path path_;
 };
 

@@ -22,7 +22,7 @@
 namespace viaduct::control {
 
 class QmpWorld {
- public:
+public:
     explicit QmpWorld(const Limits& limits = {})
         : server_(std::make_unique<QmpServer>(io_, commands_, limits)) {
         add_sample_commands(commands_);
@@ -72,7 +72,7 @@ class QmpWorld {
         return done->get_future();
     }
 
- private:
+private:
     void add_own_commands() {
         commands_.add(
             {.name = "wait",

@@ -26,7 +26,7 @@ namespace viaduct::test {
 
 /// Guest memory with an allocator that never frees. Several queues' threads may allocate.
 class GuestMemory {
- public:
+public:
     explicit GuestMemory(std::size_t size = std::size_t{16} << 20, Iova base = Iova{1 << 20})
         : fd_(::memfd_create("guest memory", MFD_CLOEXEC)), base_(base) {
         if (!fd_ || ::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
@@ -62,7 +62,7 @@ class GuestMemory {
         return value;
     }
 
- private:
+private:
     Fd fd_;
     Mapping mapping_;
     AddressSpace space_;
@@ -78,7 +78,7 @@ struct Buffer {
 };
 
 class RingDriver {
- public:
+public:
     RingDriver(GuestMemory& memory, std::uint16_t size, bool event_idx = true)
         : memory_(memory), event_idx_(event_idx), chains_(size) {
         using virtio::SplitRing;
@@ -229,7 +229,7 @@ class RingDriver {
         }
     }
 
- private:
+private:
     static virtio::Descriptor as_descriptor(const Buffer& buffer, std::uint16_t next, bool last) {
         const unsigned flags = (last ? 0U : virtio::descriptor_flag::next) |
                                (buffer.writable ? virtio::descriptor_flag::write : 0U);

@@ -15,7 +15,7 @@ using std::chrono::nanoseconds;
 using std::chrono::sys_days;
 
 class Line final : public InterruptLine {
- public:
+public:
     void set(bool asserted) noexcept override { high = asserted; }
     bool high = false;
 };

@@ -14,7 +14,7 @@ namespace viaduct::devices {
 namespace {
 
 class Line final : public InterruptLine {
- public:
+public:
     void set(bool asserted) noexcept override {
         high = asserted;
         if (asserted) ++rises;
@@ -24,7 +24,7 @@ class Line final : public InterruptLine {
 };
 
 class Cable final : public Serial::Peer {
- public:
+public:
     bool transmit(std::byte byte) noexcept override {
         text.push_back(std::to_integer<char>(byte));
         return ready;

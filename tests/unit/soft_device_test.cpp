@@ -17,7 +17,7 @@ using test::TemporaryImage;
 using testing::HasSubstr;
 
 class SoftDeviceRules : public testing::Test {
- protected:
+protected:
     SoftDeviceOptions options(unsigned queues = 1) const {
         SoftDeviceOptions options;
         options.image = file_.path();

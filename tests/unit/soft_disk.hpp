@@ -35,7 +35,7 @@ inline Bytes random_bytes(std::size_t count, unsigned seed) {
 
 /// A file that goes away with the test. `/dev/shm` is a tmpfs, `/var/tmp` a disk.
 class TemporaryImage {
- public:
+public:
     explicit TemporaryImage(const std::string& folder, std::size_t size = std::size_t{8} << 20)
         : path_(folder + "/viaduct-test-XXXXXX") {
         fd_ = Fd(::mkstemp(path_.data()));
@@ -59,7 +59,7 @@ class TemporaryImage {
                   static_cast<ssize_t>(bytes.size()));
     }
 
- private:
+private:
     std::string path_;
     Fd fd_;
 };
@@ -81,7 +81,7 @@ inline std::uint64_t usual_features(vdpa::Device& device, bool event_idx) {
 }
 
 class SoftDisk {
- public:
+public:
     explicit SoftDisk(std::unique_ptr<soft::SoftDevice> device, std::uint16_t ring_size = 64,
                       bool event_idx = true)
         : device_(std::move(device)), event_idx_(event_idx) {
@@ -199,7 +199,7 @@ class SoftDisk {
         return {bytes.begin(), bytes.end()};
     }
 
- private:
+private:
     GuestMemory memory_{std::size_t{32} << 20};
     std::vector<std::unique_ptr<RingDriver>> drivers_;
     EventFd config_call_;

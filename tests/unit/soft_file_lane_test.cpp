@@ -12,7 +12,7 @@ using test::random_bytes;
 using test::TemporaryImage;
 
 class FileLaneResults : public testing::Test {
- protected:
+protected:
     FileLaneResults() {
         ring_.enable();
         file_.write(0, content_);

@@ -14,10 +14,10 @@
 namespace viaduct::test {
 
 class HeldImage final : public soft::Image {
- public:
+public:
     /// The end that the test writes to.
     class Gate {
-     public:
+    public:
         Gate() {
             std::array<int, 2> ends{};
             if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw SystemError("pipe");
@@ -33,7 +33,7 @@ class HeldImage final : public soft::Image {
         /// Whether the last operation was to be durable.
         mutable std::atomic<bool> durable = false;
 
-     private:
+    private:
         Fd read_;
         Fd write_;
     };
@@ -47,9 +47,9 @@ class HeldImage final : public soft::Image {
         return std::make_unique<HeldLane>(ring, gate_);
     }
 
- private:
+private:
     class HeldLane final : public soft::Lane {
-     public:
+    public:
         HeldLane(IoUring& ring, const Gate& gate) : ring_(ring), gate_(gate) {}
         void start(soft::Operation& operation) noexcept override {
             gate_.durable = operation.durable;
@@ -62,7 +62,7 @@ class HeldImage final : public soft::Image {
             return std::min(result, 0);
         }
 
-     private:
+    private:
         IoUring& ring_;
         const Gate& gate_;
     };

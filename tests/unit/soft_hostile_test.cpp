@@ -20,7 +20,7 @@ constexpr std::uint16_t ring_size = 16;
 constexpr std::uint64_t nowhere = 0x10000000000;
 
 class HostileRing : public testing::TestWithParam<bool> {
- protected:
+protected:
     HostileRing() { disk_.start(); }
 
     SoftDeviceOptions options() const {
@@ -160,7 +160,7 @@ TEST_P(HostileRing, WhatCameBeforeTheNonsenseIsAnswered) {
 
 /// Requests whose ring is in order but whose buffers are not: answered with an error.
 class HostileRequest : public HostileRing {
- protected:
+protected:
     void expect_io_error(const std::vector<Buffer>& buffers, Framing framing = Framing::plain) {
         const Iova status = disk_.put_status();
         std::vector<Buffer> all = buffers;
@@ -219,7 +219,7 @@ TEST(HostileRequests, WithMoreBuffersThanTheDeviceSaidOnARingThatIsLongEnough) {
 }
 
 class HeldRing : public testing::Test {
- protected:
+protected:
     HeldRing() { disk_.start(); }
 
     test::HeldImage::Gate gate_;

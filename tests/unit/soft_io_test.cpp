@@ -29,7 +29,7 @@ struct Place {
 };
 
 class SoftIo : public testing::TestWithParam<Place> {
- protected:
+protected:
     SoftDeviceOptions options(unsigned queues = 1) const {
         SoftDeviceOptions options;
         options.image = file_.path();

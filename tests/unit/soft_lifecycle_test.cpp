@@ -21,7 +21,7 @@ vdpa::RingState at(std::uint16_t index) {
 }
 
 class HeldDisk : public testing::Test {
- protected:
+protected:
     HeldDisk() { disk_.start(); }
 
     test::PostedRequest post_and_wait_until_in_flight() {
@@ -111,7 +111,7 @@ TEST(SoftDurability, IsAskedForEveryWriteOfADriverThatCannotFlushAndOfNoOther) {
 
 /// Writes and reads back until told to stop.
 class Load {
- public:
+public:
     Load(SoftDisk& disk, unsigned queue) : disk_(disk), queue_(queue) {}
     void run(const std::atomic<bool>& stop) {
         constexpr unsigned depth = 8;
@@ -129,7 +129,7 @@ class Load {
     }
     [[nodiscard]] unsigned rounds() const { return rounds_; }
 
- private:
+private:
     void fill(Iova buffer, std::uint32_t value) {
         for (unsigned i = 0; i < 1024; ++i) disk_.memory().store(buffer + i * 4ULL, value);
     }
@@ -159,7 +159,7 @@ struct Kind {
 };
 
 class DiskUnderLoad : public testing::TestWithParam<Kind> {
- protected:
+protected:
     SoftDeviceOptions options() const {
         SoftDeviceOptions options;
         options.image = file_.path();

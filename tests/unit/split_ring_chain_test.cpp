@@ -15,7 +15,7 @@ constexpr std::uint16_t ring_size = 8;
 constexpr std::uint16_t longest = 12;
 
 class Chains : public testing::Test {
- protected:
+protected:
     std::optional<RingFault> read(std::uint16_t head = 0) { return reader_.read(head); }
     const Chain& chain() { return reader_.chain(); }
 

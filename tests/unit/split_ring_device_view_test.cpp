@@ -13,7 +13,7 @@ constexpr std::uint16_t ring_size = 8;
 
 /// Both ways of asking for notifications.
 class DeviceView : public testing::TestWithParam<bool> {
- protected:
+protected:
     void start_at(RingIndex index) {
         driver_.start_at(index);
         view_ = SplitRingDeviceView(driver_.ring(), GetParam(), index);

@@ -80,7 +80,7 @@ TEST(SplitRing, HasTheSizesOfTheSpecification) {
 }
 
 class SplitRingPlace : public testing::Test {
- protected:
+protected:
     [[nodiscard]] bool found(const QueueSetup& queue) const {
         return SplitRing::find(memory_.space(), queue).has_value();
     }

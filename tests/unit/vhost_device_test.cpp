@@ -1,9 +1,10 @@
 // VdpaDevice: each operation is one ioctl, with the argument that vhost-vdpa wants.
-#include <gmock/gmock.h>
 #include <sys/resource.h>
 
 #include <array>
 #include <cerrno>
+
+#include <gmock/gmock.h>
 
 #include "base/error.hpp"
 #include "devices/virtio/spec.hpp"
@@ -26,7 +27,7 @@ constexpr const char* path = "/dev/vhost-vdpa-7";
 
 /// Two pieces of guest memory with a gap between them.
 class TwoRegions {
- public:
+public:
     static constexpr std::size_t size = 64 * 1024;
     static constexpr std::uint64_t first = 0x10'0000;
     static constexpr std::uint64_t second = 0x1000'0000;
@@ -36,12 +37,12 @@ class TwoRegions {
                 MemoryRegion{Iova{second}, mapping_.bytes().last(size)}};
     }
 
- private:
+private:
     Mapping mapping_{"guest memory", 2 * size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS};
 };
 
 class VhostVdpa : public testing::Test {
- protected:
+protected:
     /// The device on the fake; what a test changes in answers comes before.
     vhost::VdpaDevice& device() {
         if (!device_) {
@@ -142,9 +143,9 @@ TEST_F(VhostVdpa, EveryOperationIsOneIoctlWithItsArgument) {
         fake_.log(),
         ElementsAre("SET_STATUS 0x1", "SET_FEATURES 0x308007646", "GET_STATUS",
                     "SET_VRING_NUM 0 128", "SET_VRING_ADDR 0 0x1000 0x2000 0x100003000",
-                    "SET_VRING_BASE 0 7", "SET_VRING_KICK 0", "SET_VRING_CALL 0",
-                    "SET_CONFIG_CALL", "SET_VRING_ENABLE 0 1", "SET_VRING_ENABLE 0 0",
-                    "SET_STATUS 0x5", "SUSPEND", "GET_VRING_BASE 0", "RESUME", "SET_STATUS 0x0"));
+                    "SET_VRING_BASE 0 7", "SET_VRING_KICK 0", "SET_VRING_CALL 0", "SET_CONFIG_CALL",
+                    "SET_VRING_ENABLE 0 1", "SET_VRING_ENABLE 0 0", "SET_STATUS 0x5", "SUSPEND",
+                    "GET_VRING_BASE 0", "RESUME", "SET_STATUS 0x0"));
 }
 
 TEST_F(VhostVdpa, HandsTheKernelTheEventfdsThatItWasGiven) {
@@ -174,9 +175,8 @@ TEST_F(VhostVdpa, ReadsAndWritesConfigByteExact) {
 
 TEST_F(VhostVdpa, MapsAllOfMemoryInOneBatch) {
     device().map(memory_.regions());
-    EXPECT_THAT(fake_.log(),
-                ElementsAre("IOTLB_BATCH_BEGIN", "IOTLB_UPDATE 0x100000 0x10000",
-                            "IOTLB_UPDATE 0x10000000 0x10000", "IOTLB_BATCH_END"));
+    EXPECT_THAT(fake_.log(), ElementsAre("IOTLB_BATCH_BEGIN", "IOTLB_UPDATE 0x100000 0x10000",
+                                         "IOTLB_UPDATE 0x10000000 0x10000", "IOTLB_BATCH_END"));
     EXPECT_TRUE(fake_.reaches(TwoRegions::first, TwoRegions::size));
     EXPECT_TRUE(fake_.reaches(TwoRegions::second, TwoRegions::size));
 }
@@ -185,22 +185,20 @@ TEST_F(VhostVdpa, UnmapsAllOfMemoryInOneBatch) {
     device().map(memory_.regions());
     fake_.clear_log();
     device().unmap(memory_.regions());
-    EXPECT_THAT(fake_.log(),
-                ElementsAre("IOTLB_BATCH_BEGIN", "IOTLB_INVALIDATE 0x100000 0x10000",
-                            "IOTLB_INVALIDATE 0x10000000 0x10000", "IOTLB_BATCH_END"));
+    EXPECT_THAT(fake_.log(), ElementsAre("IOTLB_BATCH_BEGIN", "IOTLB_INVALIDATE 0x100000 0x10000",
+                                         "IOTLB_INVALIDATE 0x10000000 0x10000", "IOTLB_BATCH_END"));
     EXPECT_FALSE(fake_.reaches(TwoRegions::first, 1));
 }
 
 TEST_F(VhostVdpa, SendsNoBatchToAKernelThatKnowsNone) {
     fake_.answers.backend_features = 1U << VHOST_BACKEND_F_IOTLB_MSG_V2;
     device().map(memory_.regions());
-    EXPECT_THAT(fake_.log(), ElementsAre("IOTLB_UPDATE 0x100000 0x10000",
-                                         "IOTLB_UPDATE 0x10000000 0x10000"));
+    EXPECT_THAT(fake_.log(),
+                ElementsAre("IOTLB_UPDATE 0x100000 0x10000", "IOTLB_UPDATE 0x10000000 0x10000"));
 }
 
 TEST_F(VhostVdpa, RefusesPrivateMemoryThatWouldSilentlyStayUnmapped) {
-    const Mapping own("private memory", 4096, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS);
+    const Mapping own("private memory", 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     const std::array regions{MemoryRegion{Iova{0x1000}, own.bytes()}};
     EXPECT_THAT([&] { device().map(regions); },
                 ThrowsMessage<Error>(AllOf(HasSubstr("0x1000"), HasSubstr("private"),
@@ -230,7 +228,7 @@ TEST_F(VhostVdpa, RefusesMemoryBelowTheFirstAddressThatTheDeviceReaches) {
 
 /// RLIMIT_MEMLOCK as a test wants it, put back after it.
 class LockedMemoryLimit {
- public:
+public:
     explicit LockedMemoryLimit(rlim_t bytes) {
         ::getrlimit(RLIMIT_MEMLOCK, &before_);
         rlimit limit = before_;
@@ -241,7 +239,7 @@ class LockedMemoryLimit {
     LockedMemoryLimit& operator=(const LockedMemoryLimit&) = delete;
     ~LockedMemoryLimit() { ::setrlimit(RLIMIT_MEMLOCK, &before_); }
 
- private:
+private:
     rlimit before_{};
 };
 
@@ -257,11 +255,11 @@ TEST_F(VhostVdpa, AFailedMapNamesTheLimitOfLockedMemoryThatIsTooLow) {
 TEST_F(VhostVdpa, AFailedMapWithEnoughLockedMemoryNamesTheIotlbEntries) {
     const LockedMemoryLimit limit(2 * TwoRegions::size);
     fake_.fail_next("IOTLB_UPDATE", ENOSPC);
-    EXPECT_THAT([&] { device().map(memory_.regions()); },
-                ThrowsMessage<Error>(AllOf(HasSubstr(path), HasSubstr("131072 bytes"),
-                                           HasSubstr("Bad address"), HasSubstr("32 IOTLB entries"),
-                                           HasSubstr("max_iotlb_entries"),
-                                           HasSubstr("hugepages=on"))));
+    EXPECT_THAT(
+        [&] { device().map(memory_.regions()); },
+        ThrowsMessage<Error>(AllOf(HasSubstr(path), HasSubstr("131072 bytes"),
+                                   HasSubstr("Bad address"), HasSubstr("32 IOTLB entries"),
+                                   HasSubstr("max_iotlb_entries"), HasSubstr("hugepages=on"))));
 }
 
 TEST_F(VhostVdpa, ADeviceThatIsNoneIsRefused) {
@@ -313,7 +311,9 @@ struct FailingCall {
     std::string ioctl;
     std::function<void(vhost::VdpaDevice&)> operation;
 };
-void PrintTo(const FailingCall& call, std::ostream* out) { *out << call.ioctl; }
+void PrintTo(const FailingCall& call, std::ostream* out) {
+    *out << call.ioctl;
+}
 
 class VhostVdpaFailure : public testing::TestWithParam<FailingCall> {};
 
@@ -325,8 +325,8 @@ TEST_P(VhostVdpaFailure, NamesTheIoctlTheDeviceAndTheReason) {
     const std::string prefix = ioctl.starts_with("VHOST_VDPA_") ? "VHOST_VDPA_" : "VHOST_";
     fake.fail_next(ioctl.substr(prefix.size()), EIO);
     EXPECT_THAT([&] { GetParam().operation(device); },
-                ThrowsMessage<SystemError>(AllOf(HasSubstr(path), HasSubstr(ioctl),
-                                                 HasSubstr("Input/output error"))));
+                ThrowsMessage<SystemError>(
+                    AllOf(HasSubstr(path), HasSubstr(ioctl), HasSubstr("Input/output error"))));
 }
 
 const EventFd& any_event() {

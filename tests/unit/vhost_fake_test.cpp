@@ -1,11 +1,11 @@
-// The fake in the kernel's place is as the real thing: it answers as recorded, and it keeps the rules
-// that a recording cannot show.
-#include <gmock/gmock.h>
-
+// The fake in the kernel's place is as the real thing: it answers as recorded, and it keeps the
+// rules that a recording cannot show.
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <filesystem>
+
+#include <gmock/gmock.h>
 
 #include "base/error.hpp"
 #include "base/event_fd.hpp"
@@ -49,7 +49,7 @@ TEST(VhostRecordings, AreThereForEveryKindOfDevice) {
 
 /// A node with a driver that makes one call at a time.
 class FakeVhostRules : public testing::Test {
- protected:
+protected:
     explicit FakeVhostRules(const std::string& recording = "vduse_block")
         : fake_(load_recording(recording)), node_(fake_.open()) {
         EXPECT_EQ(call(VHOST_SET_OWNER, 0), 0);
@@ -226,8 +226,7 @@ TEST_F(FakeVhostRules, CountsResetsWithRequestsInFlight) {
 }
 
 TEST_F(FakeVhostRules, PrivateMemoryIsNotMappedAndNobodySaysSo) {
-    const Mapping own("private memory", 4096, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS);
+    const Mapping own("private memory", 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     EXPECT_EQ(iotlb(VHOST_IOTLB_UPDATE, 0, own.bytes()), 0);
     EXPECT_FALSE(fake_.reaches(0, 1));
     map_guest_memory();
@@ -271,7 +270,7 @@ TEST_F(FakeVhostRules, SuspendNeedsItsBackendFeature) {
 }
 
 class FakeVhostSuspend : public FakeVhostRules {
- protected:
+protected:
     FakeVhostSuspend() : FakeVhostRules("vdpa_sim_block") {
         EXPECT_EQ(call(VHOST_SET_BACKEND_FEATURES, fake_.answers.backend_features), 0);
     }

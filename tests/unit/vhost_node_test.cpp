@@ -2,7 +2,6 @@
 // helpful messages. Real files stand for /dev/vhost-vdpa-N: pseudo-terminals are character devices
 // that anybody can make, forbid, and open exclusively.
 #include <fcntl.h>
-#include <gmock/gmock.h>
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -11,6 +10,8 @@
 
 #include <array>
 #include <thread>
+
+#include <gmock/gmock.h>
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
@@ -44,7 +45,7 @@ std::string refusal_for_a_user(const std::string& path) {
 }
 
 class CharacterDevice {
- public:
+public:
     CharacterDevice() {
         int master = -1;
         int slave = -1;
@@ -61,7 +62,7 @@ class CharacterDevice {
     void set_mode(mode_t mode) const { EXPECT_EQ(::chmod(path_.c_str(), mode), 0); }
     void open_exclusively() const { EXPECT_EQ(::ioctl(slave_.get(), TIOCEXCL), 0); }
 
- private:
+private:
     Fd master_;
     Fd slave_;
     std::string path_;
@@ -95,8 +96,8 @@ TEST(VhostNode, ADeviceThatIsUnreadableSaysHowToGiveAccess) {
 
 TEST(VhostNode, AnyOtherFailureGivesTheSystemsReason) {
     EXPECT_THAT([] { vhost::open_node("/dev/null/vhost-vdpa-0"); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("/dev/null/vhost-vdpa-0"),
-                                           HasSubstr("Not a directory"))));
+                ThrowsMessage<Error>(
+                    AllOf(HasSubstr("/dev/null/vhost-vdpa-0"), HasSubstr("Not a directory"))));
 }
 
 TEST(VhostNode, AFileThatIsNoCharacterDeviceIsRefusedUnopened) {
@@ -109,9 +110,9 @@ TEST(VhostNode, AFileThatIsNoCharacterDeviceIsRefusedUnopened) {
 }
 
 TEST(VhostNode, AnotherCharacterDeviceIsNoVdpaDevice) {
-    EXPECT_THAT([] { vhost::VdpaDevice("/dev/null", vhost::open_node("/dev/null")); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("/dev/null"),
-                                           HasSubstr("not a vDPA device"))));
+    EXPECT_THAT(
+        [] { vhost::VdpaDevice("/dev/null", vhost::open_node("/dev/null")); },
+        ThrowsMessage<Error>(AllOf(HasSubstr("/dev/null"), HasSubstr("not a vDPA device"))));
 }
 
 TEST(VhostNode, HasNoDoorbellWhereNoneCanBeMapped) {

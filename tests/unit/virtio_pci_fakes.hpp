@@ -24,7 +24,7 @@ namespace viaduct::test {
 
 /// For tests that make the program warn.
 class QuietLog {
- public:
+public:
     QuietLog() { log::set_level(log::Level::off); }
     QuietLog(const QuietLog&) = delete;
     QuietLog& operator=(const QuietLog&) = delete;
@@ -34,7 +34,7 @@ class QuietLog {
 /// Does what KVM's irqfds do: an attached eventfd is consumed and sends its route's message, one
 /// that was pending at attach() at once. What arrives while attached is sent by deliver().
 class FakeRouter final : public devices::MsiRouter {
- public:
+public:
     std::unique_ptr<devices::MsiRoute> route(std::uint16_t bdf) override {
         const std::lock_guard lock(mutex_);
         if (out_of_routes) throw std::runtime_error("no route left");
@@ -72,7 +72,7 @@ class FakeRouter final : public devices::MsiRouter {
     unsigned routes_made = 0;
     std::atomic<unsigned> updates = 0;
 
- private:
+private:
     struct Route final : devices::MsiRoute {
         explicit Route(FakeRouter& owner) : router(owner) { router.routes_.insert(this); }
         Route(const Route&) = delete;
@@ -110,7 +110,7 @@ class FakeRouter final : public devices::MsiRouter {
 };
 
 class FakeDoorbells final : public devices::Doorbells {
- public:
+public:
     std::unique_ptr<Registration> attach(Gpa address, const EventFd& kick) override {
         const std::lock_guard lock(mutex_);
         if (refuse) throw std::runtime_error("no doorbell left");
@@ -149,7 +149,7 @@ class FakeDoorbells final : public devices::Doorbells {
     bool refuse_pages = false;
     unsigned made = 0;
 
- private:
+private:
     template <typename Target>
     struct Entry final : Registration {
         Entry(std::mutex& guard, std::map<Gpa, Target>& table, Gpa at, Target target)
@@ -173,7 +173,7 @@ class FakeDoorbells final : public devices::Doorbells {
 };
 
 class FakeLine final : public devices::InterruptLine {
- public:
+public:
     void set(bool asserted) noexcept override {
         changes += asserted != high.load() ? 1 : 0;
         high = asserted;
@@ -184,7 +184,7 @@ class FakeLine final : public devices::InterruptLine {
 
 /// Two queues of at most 256 entries and eleven bytes of configuration, unless told otherwise.
 class FakeDevice final : public virtio::Device {
- public:
+public:
     explicit FakeDevice(unsigned queues = 2) : kicks_(queues), calls_(queues) {}
 
     std::uint32_t device_id() const noexcept override { return id; }
@@ -251,7 +251,7 @@ class FakeDevice final : public virtio::Device {
     std::vector<std::pair<std::uint32_t, std::size_t>> config_reads;
     std::vector<std::pair<std::uint32_t, std::vector<std::byte>>> config_writes;
 
- private:
+private:
     std::vector<EventFd> kicks_;
     std::vector<EventFd> calls_;
     EventFd config_call_;

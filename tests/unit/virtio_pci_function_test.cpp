@@ -66,14 +66,14 @@ TEST(VirtioPciFunction, ReadsNothingWhereNoStructureIs) {
 }
 
 class VirtioPciConfigWindow : public testing::Test {
- public:
-    void aim(std::uint8_t bar, std::uint32_t offset, std::uint32_t length) {
+public:
+    void aim(std::uint8_t bar, std::uint32_t offset, std::uint32_t length) const {
         world.put(World::at(window, VIRTIO_PCI_CAP_BAR), 1, bar);
         world.put(World::at(window, VIRTIO_PCI_CAP_OFFSET), 4, offset);
         world.put(World::at(window, VIRTIO_PCI_CAP_LENGTH), 4, length);
     }
-    std::uint32_t read(unsigned width) { return world.get(World::at(window, 16), width); }
-    void write(unsigned width, std::uint32_t value) {
+    std::uint32_t read(unsigned width) const { return world.get(World::at(window, 16), width); }
+    void write(unsigned width, std::uint32_t value) const {
         world.put(World::at(window, 16), width, value);
     }
 

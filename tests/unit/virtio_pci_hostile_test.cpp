@@ -15,7 +15,7 @@ namespace viaduct::test {
 namespace {
 
 class VirtioPciHostileGuest : public testing::Test {
- public:
+public:
     /// The function still does its job.
     void expect_working() {
         world.put(PCI_BASE_ADDRESS_0, 4, World::registers_at);
@@ -112,7 +112,7 @@ TEST_F(VirtioPciHostileGuest, DoesThingsInRandomOrder) {
 
 /// A vCPU that is paused while it waits, as the machine's are.
 class CountingParking final : public Parking {
- public:
+public:
     explicit CountingParking(std::atomic<int>& parked) : parked_(parked) { current() = this; }
     CountingParking(const CountingParking&) = delete;
     CountingParking& operator=(const CountingParking&) = delete;
@@ -120,7 +120,7 @@ class CountingParking final : public Parking {
     void park() noexcept override { ++parked_; }
     void unpark() noexcept override { --parked_; }
 
- private:
+private:
     std::atomic<int>& parked_;
 };
 

@@ -13,20 +13,20 @@ using testing::IsEmpty;
 namespace bits = virtio::status;
 
 class VirtioPciInterrupts : public testing::Test {
- public:
+public:
     void use(unsigned queue) const { world.device.guest_call(queue).signal(); }
     void change_config() const { world.device.config_call().signal(); }
     bool line() {
         world.settle();
         return world.line.high;
     }
-    std::uint64_t isr() { return world.read(world.isr, 1); }
-    bool status_bit() { return (world.get(PCI_STATUS, 2) & PCI_STATUS_INTERRUPT) != 0; }
-    void set_queue_vector(unsigned queue, std::uint16_t vector) {
+    std::uint64_t isr() const { return world.read(world.isr, 1); }
+    bool status_bit() const { return (world.get(PCI_STATUS, 2) & PCI_STATUS_INTERRUPT) != 0; }
+    void set_queue_vector(unsigned queue, std::uint16_t vector) const {
         world.select(queue);
         world.write(world.common + VIRTIO_PCI_COMMON_Q_MSIX, 2, vector);
     }
-    std::uint64_t queue_vector(unsigned queue) {
+    std::uint64_t queue_vector(unsigned queue) const {
         world.select(queue);
         return world.read(world.common + VIRTIO_PCI_COMMON_Q_MSIX, 2);
     }

@@ -14,19 +14,19 @@ namespace bits = virtio::status;
 namespace feature = virtio::feature;
 
 class VirtioPciLifecycle : public testing::Test {
- public:
-    std::uint64_t offered(std::uint32_t window) {
+public:
+    std::uint64_t offered(std::uint32_t window) const {
         world.write(world.common + VIRTIO_PCI_COMMON_DFSELECT, 4, window);
         return world.read(world.common + VIRTIO_PCI_COMMON_DF, 4);
     }
-    std::uint64_t common(unsigned offset, unsigned width) {
+    std::uint64_t common(unsigned offset, unsigned width) const {
         return world.read(world.common + offset, width);
     }
-    void put(unsigned offset, unsigned width, std::uint64_t value) {
+    void put(unsigned offset, unsigned width, std::uint64_t value) const {
         world.write(world.common + offset, width, value);
     }
     std::uint64_t ignored() const { return world.transport->snapshot().ignored_writes; }
-    std::uint8_t generation() {
+    std::uint8_t generation() const {
         return static_cast<std::uint8_t>(common(VIRTIO_PCI_COMMON_CFGGENERATION, 1));
     }
 

@@ -8,11 +8,11 @@ namespace viaduct::test {
 namespace {
 
 class VirtioPciNotify : public testing::Test {
- public:
+public:
     static Gpa address(unsigned queue, std::uint64_t bar = World::notify_at) {
         return {bar + std::uint64_t{queue} * virtio::notify_stride()};
     }
-    void move_bar(std::uint64_t to) {
+    void move_bar(std::uint64_t to) const {
         world.put(PCI_BASE_ADDRESS_2, 4, static_cast<std::uint32_t>(to));
         world.put(PCI_BASE_ADDRESS_3, 4, static_cast<std::uint32_t>(to >> 32));
     }
@@ -84,7 +84,7 @@ TEST_F(VirtioPciNotify, StoresBesideTheNotifyAddressesAreIgnored) {
 }
 
 class VirtioPciDoorbellPage : public VirtioPciNotify {
- public:
+public:
     VirtioPciDoorbellPage() {
         for (int i = 0; i < 2; ++i) world.device.doorbells.emplace_back(virtio::notify_stride());
     }

@@ -18,7 +18,7 @@
 namespace viaduct::test {
 
 class World {
- public:
+public:
     static constexpr std::uint64_t ram_end = 0x4000'0000;
     static constexpr std::uint64_t registers_at = 0xe000'0000;
     static constexpr std::uint64_t notify_at = 0x8'0000'0000;
@@ -65,14 +65,14 @@ class World {
         transport->write_config(offset, std::as_bytes(std::span(&value, 1)).first(width));
     }
     /// The capability with this id that follows the one at `after` (0: the first); 0 if none.
-    std::uint16_t capability(std::uint8_t id, std::uint16_t after) {
+    std::uint16_t capability(std::uint8_t id, std::uint16_t after) const {
         std::uint32_t next = after == 0 ? get(PCI_CAPABILITY_LIST, 1) : get(at(after, 1), 1);
         while (next != 0 && get(static_cast<std::uint16_t>(next), 1) != id) {
             next = get(static_cast<std::uint16_t>(next + 1), 1);
         }
         return static_cast<std::uint16_t>(next);
     }
-    std::optional<Place> find(std::uint8_t type) {
+    std::optional<Place> find(std::uint8_t type) const {
         for (auto cap = capability(PCI_CAP_ID_VNDR, 0); cap != 0;
              cap = capability(PCI_CAP_ID_VNDR, cap)) {
             if (get(at(cap, VIRTIO_PCI_CAP_CFG_TYPE), 1) != type) continue;
@@ -95,42 +95,44 @@ class World {
     }
 
     // The driver's steps (3.1.1).
-    std::uint8_t status() {
+    std::uint8_t status() const {
         return static_cast<std::uint8_t>(read(common + VIRTIO_PCI_COMMON_STATUS, 1));
     }
-    void set_status(std::uint8_t value) { write(common + VIRTIO_PCI_COMMON_STATUS, 1, value); }
-    void add_status(std::uint8_t bits) { set_status(status() | bits); }
-    void accept(std::uint64_t features) {
+    void set_status(std::uint8_t value) const {
+        write(common + VIRTIO_PCI_COMMON_STATUS, 1, value);
+    }
+    void add_status(std::uint8_t bits) const { set_status(status() | bits); }
+    void accept(std::uint64_t features) const {
         for (unsigned window = 0; window < 2; ++window) {
             write(common + VIRTIO_PCI_COMMON_GFSELECT, 4, window);
             write(common + VIRTIO_PCI_COMMON_GF, 4, features >> (32 * window) & 0xffffffff);
         }
     }
-    void negotiate() {
+    void negotiate() const {
         set_status(0);
         add_status(virtio::status::acknowledge);
         add_status(virtio::status::driver);
         accept(device.features);
         add_status(virtio::status::features_ok);
     }
-    void select(unsigned queue) { write(common + VIRTIO_PCI_COMMON_Q_SELECT, 2, queue); }
+    void select(unsigned queue) const { write(common + VIRTIO_PCI_COMMON_Q_SELECT, 2, queue); }
     void place_queue(unsigned queue, std::uint64_t descriptors, std::uint64_t driver,
-                     std::uint64_t used) {
+                     std::uint64_t used) const {
         select(queue);
         write(common + VIRTIO_PCI_COMMON_Q_DESCLO, 8, descriptors);
         write(common + VIRTIO_PCI_COMMON_Q_AVAILLO, 8, driver);
         write(common + VIRTIO_PCI_COMMON_Q_USEDLO, 8, used);
     }
-    void enable_queue() { write(common + VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1); }
-    void set_up_queue(unsigned queue, std::uint16_t vector = no_vector) {
+    void enable_queue() const { write(common + VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1); }
+    void set_up_queue(unsigned queue, std::uint16_t vector = no_vector) const {
         const std::uint64_t base = 0x10'0000 + 0x1'0000 * queue;
         place_queue(queue, base, base + 0x4000, base + 0x8000);
         write(common + VIRTIO_PCI_COMMON_Q_MSIX, 2, vector);
         enable_queue();
     }
-    void driver_ok() { add_status(virtio::status::driver_ok); }
+    void driver_ok() const { add_status(virtio::status::driver_ok); }
     /// Queue q interrupts by vector q + 1, the configuration by vector 0.
-    void run_with_msix() {
+    void run_with_msix() const {
         enable_msix();
         negotiate();
         write(common + VIRTIO_PCI_COMMON_MSIX, 2, 0);
@@ -139,23 +141,23 @@ class World {
         }
         driver_ok();
     }
-    void run_with_intx() {
+    void run_with_intx() const {
         negotiate();
         for (unsigned queue = 0; queue < device.queue_count(); ++queue) set_up_queue(queue);
         driver_ok();
     }
 
     // MSI-X.
-    void set_msix(bool enabled, bool masked = false) {
+    void set_msix(bool enabled, bool masked = false) const {
         put(at(msix_capability, PCI_MSIX_FLAGS), 2,
             (enabled ? PCI_MSIX_FLAGS_ENABLE : 0U) | (masked ? PCI_MSIX_FLAGS_MASKALL : 0U));
     }
-    void set_vector(unsigned vector, bool masked) {
+    void set_vector(unsigned vector, bool masked) const {
         write(table + 16ULL * vector, 8, 0xfee0'0000);
         write(table + 16ULL * vector + 8, 4, 0x40 + vector);
         write(table + 16ULL * vector + 12, 4, masked ? 1 : 0);
     }
-    void enable_msix() {
+    void enable_msix() const {
         for (unsigned vector = 0; vector <= device.queue_count(); ++vector) {
             set_vector(vector, false);
         }

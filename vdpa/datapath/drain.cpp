@@ -13,7 +13,8 @@ namespace {
 constexpr std::uint64_t ring_overhead = 3 * sizeof(std::uint16_t);
 
 std::uint16_t* index_at(const AddressSpace& memory, Iova ring) noexcept {
-    // idx follows flags in both rings (struct vring_avail, struct vring_used); 2-aligned as the ring.
+    // idx follows flags in both rings (struct vring_avail, struct vring_used); 2-aligned as the
+    // ring.
     return reinterpret_cast<std::uint16_t*>(
         memory.find(ring + sizeof(std::uint16_t), sizeof(std::uint16_t)).data());
 }
@@ -51,8 +52,7 @@ bool wait_until_idle(std::span<const RingIndices> rings, std::chrono::millisecon
 
 bool rings_in_memory(const AddressSpace& memory, const virtio::QueueSetup& queue) noexcept {
     const std::uint64_t size = queue.size;
-    return in_memory(memory, queue.descriptors, size * sizeof(vring_desc),
-                     VRING_DESC_ALIGN_SIZE) &&
+    return in_memory(memory, queue.descriptors, size * sizeof(vring_desc), VRING_DESC_ALIGN_SIZE) &&
            in_memory(memory, queue.driver_area, ring_overhead + size * sizeof(std::uint16_t),
                      VRING_AVAIL_ALIGN_SIZE) &&
            in_memory(memory, queue.device_area, ring_overhead + size * sizeof(vring_used_elem),

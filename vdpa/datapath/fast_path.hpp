@@ -29,8 +29,8 @@ public:
     /// accepts `features` finds it (the kernel would otherwise accept none at the first read).
     void prepare(std::uint64_t features);
 
-    /// Gives the device the guest's memory, unless it has it already. Done before there is a guest, so
-    /// that a limit on locked memory is the operator's to hear of.
+    /// Gives the device the guest's memory, unless it has it already. Done before there is a guest,
+    /// so that a limit on locked memory is the operator's to hear of.
     void provide_memory();
 
     /// FEATURES_OK; false when the device does not keep it (virtio 1.2, 3.1.1, step 6).

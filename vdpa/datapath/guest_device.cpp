@@ -11,7 +11,9 @@
 namespace viaduct::datapath {
 namespace {
 
-std::string control_thread_name(const std::string& id) { return ("vdpa-" + id).substr(0, 15); }
+std::string control_thread_name(const std::string& id) {
+    return ("vdpa-" + id).substr(0, 15);
+}
 
 }  // namespace
 
@@ -43,8 +45,8 @@ GuestDevice::~GuestDevice() {
 }
 
 GuestDevice::Identity GuestDevice::identify(vdpa::Device& device) {
-    Identity identity{device.name(), device.device_id(), device.features(), device.config_size(),
-                      {}};
+    Identity identity{
+        device.name(), device.device_id(), device.features(), device.config_size(), {}};
     for (unsigned queue = 0; queue < device.queue_count(); ++queue) {
         identity.queue_sizes.push_back(device.max_queue_size(queue));
     }
@@ -151,8 +153,8 @@ void GuestDevice::on_device_config_call() {
 void GuestDevice::read_config(std::uint32_t offset, std::span<std::byte> bytes) noexcept {
     control_.call([&] {
         const bool read = state_ != State::broken && run_guarded("configuration read", [&] {
-            device_->read_config(offset, bytes);
-        });
+                              device_->read_config(offset, bytes);
+                          });
         if (!read) std::fill(bytes.begin(), bytes.end(), std::byte{0xff});
     });
 }

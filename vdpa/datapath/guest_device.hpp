@@ -30,8 +30,8 @@ namespace viaduct::datapath {
 
 struct GuestDeviceOptions {
     std::string id;
-    std::optional<Policy> policy;                // by default what the device type allows
-    std::optional<std::uint16_t> queue_size;     // at most; in entries, a power of two
+    std::optional<Policy> policy;             // by default what the device type allows
+    std::optional<std::uint16_t> queue_size;  // at most; in entries, a power of two
     std::chrono::milliseconds drain_timeout{5000};
 };
 
@@ -125,8 +125,8 @@ private:
     std::uint64_t offered_ = 0;
     std::vector<QueueNotifiers> notifiers_;
     std::vector<std::span<std::byte>> doorbells_;  // changes only while the guest has none mapped
-    EventFd config_call_;         // to the transport
-    EventFd device_config_call_;  // from the device
+    EventFd config_call_;                          // to the transport
+    EventFd device_config_call_;                   // from the device
     std::atomic<bool> needs_reset_ = false;
 
     std::atomic<State> state_ = State::idle;  // changed by the control thread

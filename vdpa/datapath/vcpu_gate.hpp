@@ -6,8 +6,8 @@ namespace viaduct::datapath {
 class VcpuGate {
 public:
     virtual ~VcpuGate() = default;
-    /// When it returns no vCPU runs guest code, until as many resume() as pause() were called. Never
-    /// called from a vCPU thread.
+    /// When it returns no vCPU runs guest code, until as many resume() as pause() were called.
+    /// Never called from a vCPU thread.
     virtual void pause() = 0;
     virtual void resume() = 0;
 };

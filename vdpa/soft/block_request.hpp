@@ -60,7 +60,7 @@ enum class Verdict {
 };
 
 class BlockProtocol {
- public:
+public:
     explicit BlockProtocol(const BlockTerms& terms) noexcept : terms_(terms) {}
 
     Verdict judge(const virtio::Chain& chain, const RequestRoom& room,
@@ -69,7 +69,7 @@ class BlockProtocol {
     /// An operation has succeeded: true when the request goes on with another, which it then holds.
     [[nodiscard]] static bool advance(BlockRequest& request) noexcept;
 
- private:
+private:
     /// The data of a request, without header and status.
     struct Payload {
         std::span<iovec> pieces;

@@ -51,7 +51,7 @@ struct EngineSetup {
 };
 
 class QueueEngine {
- public:
+public:
     /// Starts the thread. Throws Error when there is no io_uring or no thread to be had.
     QueueEngine(EngineSetup setup, Image& image);
     QueueEngine(const QueueEngine&) = delete;
@@ -71,7 +71,7 @@ class QueueEngine {
     /// After wait(): where the next engine goes on.
     [[nodiscard]] virtio::RingIndex next_avail() const noexcept { return view_.next_avail(); }
 
- private:
+private:
     static void* thread_main(void* engine);
     void start_thread();
     void run() noexcept;

@@ -32,7 +32,7 @@ struct SoftDeviceOptions {
 };
 
 class SoftDevice final : public vdpa::Device {
- public:
+public:
     /// Opens the image. Throws Error when it cannot serve or the options do not fit.
     explicit SoftDevice(const SoftDeviceOptions& options);
     /// The same over another kind of image; `image`, `read_only` and `direct` are not looked at.
@@ -82,7 +82,7 @@ class SoftDevice final : public vdpa::Device {
     void suspend() override;
     void resume() override;
 
- private:
+private:
     struct Queue {
         std::uint16_t size = 0;
         vdpa::RingAddresses addresses;

@@ -70,13 +70,16 @@ std::string explain_map_error(const std::string& device, std::span<const MemoryR
     if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < needed) {
         return fmt::format(
             "vDPA device {} pins guest memory: {} bytes are needed, the limit for locked memory "
-            "(RLIMIT_MEMLOCK) is {} bytes: raise it (ulimit -l {}, or LimitMEMLOCK= of the service)",
+            "(RLIMIT_MEMLOCK) is {} bytes: raise it (ulimit -l {}, or LimitMEMLOCK= of the "
+            "service)",
             device, needed, limit.rlim_cur, (needed + 1023) / 1024);
     }
     const auto entries = module_parameter("/sys/module/vhost_vdpa/parameters/max_iotlb_entries");
     return fmt::format(
-        "vDPA device {} cannot map {} bytes of guest memory ({}): in scattered pages it takes up to "
-        "{} IOTLB entries, the limit (max_iotlb_entries of module vhost_vdpa) is {}: use huge pages "
+        "vDPA device {} cannot map {} bytes of guest memory ({}): in scattered pages it takes up "
+        "to "
+        "{} IOTLB entries, the limit (max_iotlb_entries of module vhost_vdpa) is {}: use huge "
+        "pages "
         "(--memory …,hugepages=on) or raise it (options vhost_vdpa max_iotlb_entries=1000000 in "
         "/etc/modprobe.d)",
         device, bytes, std::generic_category().message(error), bytes / 4096,

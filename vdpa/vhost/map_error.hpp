@@ -1,5 +1,5 @@
-/// Why guest memory cannot be given to a kernel device. vhost reports every mapping error as EFAULT,
-/// or not at all, so the reasons are looked for here.
+/// Why guest memory cannot be given to a kernel device. vhost reports every mapping error as
+/// EFAULT, or not at all, so the reasons are looked for here.
 #pragma once
 
 #include <span>

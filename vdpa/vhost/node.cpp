@@ -66,7 +66,8 @@ std::unique_ptr<Node> open_node(const std::string& path) {
     if (::stat(path.c_str(), &status) != 0) throw_open_error(path);
     if (!S_ISCHR(status.st_mode)) {
         throw Error(
-            "{} is not a vDPA device: a character device such as /dev/vhost-vdpa-0 is needed (for a "
+            "{} is not a vDPA device: a character device such as /dev/vhost-vdpa-0 is needed (for "
+            "a "
             "disk image say image={})",
             path, path);
     }

@@ -26,8 +26,8 @@ public:
     virtual Mapping map_doorbell(unsigned queue) = 0;
 };
 
-/// Opens `path`. Exclusive: one process at a time, and it resets the device. Throws Error for a path
-/// that is missing, busy or forbidden, each with what to do.
+/// Opens `path`. Exclusive: one process at a time, and it resets the device. Throws Error for a
+/// path that is missing, busy or forbidden, each with what to do.
 std::unique_ptr<Node> open_node(const std::string& path);
 
 /// Takes over a descriptor that somebody privileged has opened.

@@ -37,9 +37,10 @@ VdpaDevice::VdpaDevice(std::string name, std::unique_ptr<Node> node)
     }
     features_ = VIADUCT_GET(std::uint64_t, VHOST_GET_FEATURES);
     if ((features_ & virtio::feature::version_1) == 0) {
-        throw Error("vDPA device {} lacks VIRTIO_F_VERSION_1 (its features are {:#x}): legacy "
-                    "devices are not supported",
-                    name_, features_);
+        throw Error(
+            "vDPA device {} lacks VIRTIO_F_VERSION_1 (its features are {:#x}): legacy "
+            "devices are not supported",
+            name_, features_);
     }
     if (node_->ioctl(VHOST_SET_OWNER, nullptr) < 0) throw_call_error("VHOST_SET_OWNER");
     agree_on_backend_features();
@@ -54,16 +55,16 @@ VdpaDevice::VdpaDevice(std::string name, std::unique_ptr<Node> node)
 }
 
 void VdpaDevice::agree_on_backend_features() {
-    constexpr std::uint64_t known = (1U << VHOST_BACKEND_F_IOTLB_MSG_V2) |
-                                    (1U << VHOST_BACKEND_F_IOTLB_BATCH) |
-                                    (1U << VHOST_BACKEND_F_SUSPEND) |
-                                    (1U << VHOST_BACKEND_F_RESUME) |
-                                    (1U << VHOST_BACKEND_F_IOTLB_PERSIST);
+    constexpr std::uint64_t known =
+        (1U << VHOST_BACKEND_F_IOTLB_MSG_V2) | (1U << VHOST_BACKEND_F_IOTLB_BATCH) |
+        (1U << VHOST_BACKEND_F_SUSPEND) | (1U << VHOST_BACKEND_F_RESUME) |
+        (1U << VHOST_BACKEND_F_IOTLB_PERSIST);
     backend_features_ = VIADUCT_GET(std::uint64_t, VHOST_GET_BACKEND_FEATURES) & known;
     if (!has_backend_feature(VHOST_BACKEND_F_IOTLB_MSG_V2)) {
-        throw Error("vDPA device {} takes no IOTLB messages of version 2: Linux 5.8 or newer is "
-                    "needed",
-                    name_);
+        throw Error(
+            "vDPA device {} takes no IOTLB messages of version 2: Linux 5.8 or newer is "
+            "needed",
+            name_);
     }
     VIADUCT_SET(VHOST_SET_BACKEND_FEATURES, backend_features_);
 }
@@ -81,19 +82,31 @@ bool VdpaDevice::has_backend_feature(unsigned bit) const noexcept {
     return (backend_features_ >> bit & 1) != 0;
 }
 
-bool VdpaDevice::supports_suspend() { return has_backend_feature(VHOST_BACKEND_F_SUSPEND); }
-bool VdpaDevice::supports_resume() { return has_backend_feature(VHOST_BACKEND_F_RESUME); }
+bool VdpaDevice::supports_suspend() {
+    return has_backend_feature(VHOST_BACKEND_F_SUSPEND);
+}
+bool VdpaDevice::supports_resume() {
+    return has_backend_feature(VHOST_BACKEND_F_RESUME);
+}
 bool VdpaDevice::keeps_map_over_reset() {
     return has_backend_feature(VHOST_BACKEND_F_IOTLB_PERSIST);
 }
 
-void VdpaDevice::set_features(std::uint64_t features) { VIADUCT_SET(VHOST_SET_FEATURES, features); }
+void VdpaDevice::set_features(std::uint64_t features) {
+    VIADUCT_SET(VHOST_SET_FEATURES, features);
+}
 
-std::uint8_t VdpaDevice::status() { return VIADUCT_GET(std::uint8_t, VHOST_VDPA_GET_STATUS); }
+std::uint8_t VdpaDevice::status() {
+    return VIADUCT_GET(std::uint8_t, VHOST_VDPA_GET_STATUS);
+}
 
-void VdpaDevice::set_status(std::uint8_t status) { VIADUCT_SET(VHOST_VDPA_SET_STATUS, status); }
+void VdpaDevice::set_status(std::uint8_t status) {
+    VIADUCT_SET(VHOST_VDPA_SET_STATUS, status);
+}
 
-void VdpaDevice::reset() { set_status(0); }
+void VdpaDevice::reset() {
+    set_status(0);
+}
 
 void VdpaDevice::read_config(std::uint32_t offset, std::span<std::byte> bytes) {
     // The header and the bytes it announces, as the kernel wants them: one piece.

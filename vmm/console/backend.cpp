@@ -9,7 +9,7 @@ namespace viaduct::console {
 namespace {
 
 class Nothing final : public SerialBackend {
- public:
+public:
     bool transmit(std::byte /*byte*/) noexcept override { return true; }
     void room_for_input() noexcept override {}
     void attach(devices::Serial& /*serial*/) override {}

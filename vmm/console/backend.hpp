@@ -24,10 +24,10 @@
 namespace viaduct::console {
 
 class SerialBackend : public devices::Serial::Peer {
- public:
-    /// From now on input reaches the port, which outlives the backend's attachment to it.
+public:
+    /// Before the vCPUs run. From now on input reaches the port, which outlives the attachment.
     virtual void attach(devices::Serial& serial) = 0;
-    /// The port is not called any more.
+    /// For good: the port is not called any more, and the terminal is put back.
     virtual void detach() noexcept = 0;
 
     /// The person asked to quit; the callback asks for an orderly end and does not bring it about
@@ -37,12 +37,12 @@ class SerialBackend : public devices::Serial::Peer {
     /// Output that never reached a reader, in bytes.
     [[nodiscard]] virtual std::uint64_t lost() const noexcept = 0;
 
- protected:
+protected:
     void quit() const {
         if (quit_) quit_();
     }
 
- private:
+private:
     std::function<void()> quit_;
 };
 

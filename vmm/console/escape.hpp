@@ -9,7 +9,7 @@
 namespace viaduct::console {
 
 class EscapeParser {
- public:
+public:
     enum class Command { none, quit, send_break, help };
 
     static constexpr std::byte escape{0x01};  // Ctrl-a
@@ -24,7 +24,7 @@ class EscapeParser {
     /// the commands; Ctrl-a with an unknown key passes as both.
     Command feed(std::byte byte, std::vector<std::byte>& pass);
 
- private:
+private:
     bool escaped_ = false;
 };
 

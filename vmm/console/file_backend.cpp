@@ -9,7 +9,7 @@ namespace viaduct::console {
 namespace {
 
 class FileBackend final : public StreamBackend {
- public:
+public:
     FileBackend(boost::asio::io_context& io, const std::string& path)
         : StreamBackend(io, path, Output::Reader::fixed), descriptor_(io) {
         // Non-blocking for what is not a regular file: a FIFO, a terminal.
@@ -27,7 +27,7 @@ class FileBackend final : public StreamBackend {
     FileBackend& operator=(const FileBackend&) = delete;
     ~FileBackend() override { finish(); }
 
- private:
+private:
     Descriptor descriptor_;
 };
 

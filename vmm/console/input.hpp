@@ -18,7 +18,7 @@
 namespace viaduct::console {
 
 class Input {
- public:
+public:
     using Descriptor = boost::asio::posix::stream_descriptor;
     using Bytes = std::span<const std::byte>;
 
@@ -51,7 +51,7 @@ class Input {
     /// The UART has room; from any thread.
     void room_for_input() noexcept;
 
- private:
+private:
     void wait();
     void read_once();
     void offer();

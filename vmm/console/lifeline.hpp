@@ -8,7 +8,7 @@
 namespace viaduct::console {
 
 class Lifeline {
- public:
+public:
     template <typename F>
     [[nodiscard]] auto bind(F callback) const {
         return [alive = std::weak_ptr<const int>(token_),
@@ -17,7 +17,7 @@ class Lifeline {
         };
     }
 
- private:
+private:
     std::shared_ptr<const int> token_ = std::make_shared<const int>(0);
 };
 

@@ -25,7 +25,7 @@
 namespace viaduct::console {
 
 class Output {
- public:
+public:
     using Descriptor = boost::asio::posix::stream_descriptor;
     enum class Reader { fixed, comes_and_goes };
 
@@ -56,7 +56,7 @@ class Output {
     /// Bytes kept for the reader.
     [[nodiscard]] std::size_t kept() const noexcept;
 
- private:
+private:
     enum class Loss : unsigned { reader_failed, reader_slow, no_reader, reader_gave_up };
 
     [[nodiscard]] std::size_t kept_locked() const noexcept { return backlog_.size() - first_; }

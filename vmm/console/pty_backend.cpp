@@ -61,7 +61,7 @@ Descriptor watch_opening(boost::asio::io_context& io, const std::string& name) {
 /// The master cannot tell when somebody opens the other side (only that nobody has it: reading
 /// fails with EIO), so inotify(7) does.
 class PtyBackend final : public StreamBackend {
- public:
+public:
     PtyBackend(boost::asio::io_context& io, Descriptor master, const std::string& name)
         : StreamBackend(io, name, Output::Reader::comes_and_goes),
           master_(std::move(master)),
@@ -73,7 +73,7 @@ class PtyBackend final : public StreamBackend {
     PtyBackend& operator=(const PtyBackend&) = delete;
     ~PtyBackend() override { finish(); }
 
- private:
+private:
     void wait_for_client() {
         opened_.async_wait(Descriptor::wait_read,
                            lifeline_.bind([this](const boost::system::error_code& error) {

@@ -27,7 +27,7 @@ bool has_unread_bytes(int fd) {
 }
 
 class SocketBackend final : public StreamBackend {
- public:
+public:
     SocketBackend(boost::asio::io_context& io, const std::string& path)
         : StreamBackend(io, path, Output::Reader::comes_and_goes),
           listener_(path),
@@ -43,7 +43,7 @@ class SocketBackend final : public StreamBackend {
         listening_.release();  // the listener's
     }
 
- private:
+private:
     void wait_for_client() {
         listening_.async_wait(Descriptor::wait_read,
                               lifeline_.bind([this](const boost::system::error_code& error) {

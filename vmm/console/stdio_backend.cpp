@@ -40,7 +40,7 @@ void tell(std::string_view text) {
 }
 
 class StdioBackend final : public StreamBackend {
- public:
+public:
     explicit StdioBackend(boost::asio::io_context& io)
         : StreamBackend(io, "standard output", Output::Reader::fixed),
           in_(io),
@@ -53,7 +53,16 @@ class StdioBackend final : public StreamBackend {
     StdioBackend& operator=(const StdioBackend&) = delete;
     ~StdioBackend() override { finish(); }
 
- private:
+    /// There is nothing more to type, and who ends the VMM meanwhile finds the terminal as it was.
+    void detach() noexcept override {
+        StreamBackend::detach();
+        input_.disconnect();
+        boost::system::error_code ignored;
+        signals_.cancel(ignored);
+        if (terminal_) terminal_->leave();
+    }
+
+private:
     void open_output() {
         const int fd = own_descriptor(STDOUT_FILENO, O_WRONLY);
         if (fd < 0) {

@@ -10,14 +10,14 @@
 namespace viaduct::console {
 
 class StreamBackend : public SerialBackend {
- public:
+public:
     bool transmit(std::byte byte) noexcept final { return output_.transmit(byte); }
     void room_for_input() noexcept final { input_.room_for_input(); }
     void attach(devices::Serial& serial) final;
-    void detach() noexcept final;
+    void detach() noexcept override;
     [[nodiscard]] std::uint64_t lost() const noexcept final { return output_.lost(); }
 
- protected:
+protected:
     using Descriptor = boost::asio::posix::stream_descriptor;
 
     StreamBackend(boost::asio::io_context& io, std::string name, Output::Reader reader);
@@ -30,7 +30,7 @@ class StreamBackend : public SerialBackend {
     Input input_;
     Lifeline lifeline_;
 
- private:
+private:
     devices::Serial* serial_ = nullptr;
 };
 

@@ -10,7 +10,7 @@
 namespace viaduct::console {
 
 class RawTerminal {
- public:
+public:
     /// `fd` is a terminal and outlives this. Enters raw mode when in the foreground. Signals that
     /// somebody else handles by then (an orderly shutdown on SIGTERM) stay theirs.
     explicit RawTerminal(int fd);

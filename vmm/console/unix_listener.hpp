@@ -12,7 +12,7 @@
 namespace viaduct::console {
 
 class UnixListener {
- public:
+public:
     /// Non-blocking. Throws Error saying what stands at `path` and what to do.
     explicit UnixListener(std::string path);
     UnixListener(const UnixListener&) = delete;
@@ -22,7 +22,7 @@ class UnixListener {
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
- private:
+private:
     std::string path_;
     Fd fd_;
     dev_t device_ = 0;  // the file's, so that nobody else's is removed

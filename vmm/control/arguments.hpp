@@ -30,7 +30,7 @@ struct Parameter {
 };
 
 class Arguments {
- public:
+public:
     /// Throws QmpError unless `given` holds every required parameter, each of its type (and one of
     /// its values), and nothing else.
     Arguments(const std::vector<Parameter>& parameters, boost::json::object given);
@@ -53,7 +53,7 @@ class Arguments {
         return get<T>(name);
     }
 
- private:
+private:
     static void read(const boost::json::value& from, std::string& to);
     static void read(const boost::json::value& from, std::int64_t& to);
     static void read(const boost::json::value& from, double& to);

@@ -23,7 +23,7 @@ int family_of(int socket) {
 }
 
 class SocketStream final : public ByteStream {
- public:
+public:
     SocketStream(const asio::any_io_executor& executor, const Fd& socket) : socket_(executor) {
         const asio::generic::stream_protocol protocol(family_of(socket.get()), 0);
         // Asio closes what it is given, so it gets a descriptor of its own.
@@ -53,7 +53,7 @@ class SocketStream final : public ByteStream {
         socket_.close(ignored);
     }
 
- private:
+private:
     asio::generic::stream_protocol::socket socket_;
 };
 

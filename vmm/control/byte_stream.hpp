@@ -15,7 +15,7 @@
 namespace viaduct::control {
 
 class ByteStream {
- public:
+public:
     ByteStream() = default;
     ByteStream(const ByteStream&) = delete;
     ByteStream& operator=(const ByteStream&) = delete;

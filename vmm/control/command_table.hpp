@@ -40,7 +40,7 @@ struct Command {
 };
 
 class CommandTable {
- public:
+public:
     /// Holds the protocol's own commands: qmp_capabilities, query-version, query-commands.
     CommandTable();
     CommandTable(const CommandTable&) = delete;
@@ -58,7 +58,7 @@ class CommandTable {
         return commands_;
     }
 
- private:
+private:
     std::map<std::string_view, Command> commands_;
 };
 

@@ -22,7 +22,7 @@
 namespace viaduct::control {
 
 class Connection : public std::enable_shared_from_this<Connection> {
- public:
+public:
     /// `name` is what the log calls it; `on_progress` is called whenever `quiet` may have changed.
     Connection(const boost::asio::any_io_executor& executor, std::unique_ptr<ByteStream> stream,
                const CommandTable& table, const Limits& limits, std::string name,
@@ -47,7 +47,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
     void close() noexcept;
 
- private:
+private:
     boost::asio::awaitable<void> answer_all();
     boost::asio::awaitable<void> write_out();
     boost::asio::awaitable<bool> unread_at_most(std::size_t bytes, std::chrono::milliseconds limit);

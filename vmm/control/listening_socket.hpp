@@ -16,7 +16,7 @@
 namespace viaduct::control {
 
 class ListeningSocket {
- public:
+public:
     /// Throws Error that tells the operator what stands in the way.
     explicit ListeningSocket(std::string_view address);
     ListeningSocket(const ListeningSocket&) = delete;
@@ -34,7 +34,7 @@ class ListeningSocket {
     /// Stops listening and removes the file.
     void close() noexcept;
 
- private:
+private:
     struct FileId {
         dev_t device;
         ino_t inode;

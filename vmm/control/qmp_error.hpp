@@ -16,7 +16,7 @@ enum class ErrorClass { generic_error, command_not_found, device_not_active, dev
 [[nodiscard]] std::string_view name_of(ErrorClass error_class) noexcept;
 
 class QmpError : public Error {
- public:
+public:
     QmpError(ErrorClass error_class, const std::string& desc) : Error(desc), class_(error_class) {}
 
     template <typename... Args>
@@ -25,7 +25,7 @@ class QmpError : public Error {
 
     [[nodiscard]] ErrorClass error_class() const noexcept { return class_; }
 
- private:
+private:
     ErrorClass class_;
 };
 

@@ -67,7 +67,7 @@ struct Listener {
 /// The server's state on the io_context's thread. Its coroutines hold it, as they may be resumed
 /// once more after the server is gone.
 class QmpServer::Hub : public std::enable_shared_from_this<Hub> {
- public:
+public:
     Hub(asio::io_context& io, const CommandTable& commands, const Limits& limits)
         : io_(io), commands_(commands), limits_(limits), progress_(io) {}
 
@@ -94,7 +94,7 @@ class QmpServer::Hub : public std::enable_shared_from_this<Hub> {
         for (const auto& connection : connections) connection->close();
     }
 
- private:
+private:
     asio::awaitable<void> say_farewell() {
         const auto self = shared_from_this();
         stop_listening();

@@ -26,7 +26,7 @@ namespace viaduct::control {
 class CommandTable;
 
 class QmpServer {
- public:
+public:
     QmpServer(boost::asio::io_context& io, const CommandTable& commands, const Limits& limits = {});
     QmpServer(const QmpServer&) = delete;
     QmpServer& operator=(const QmpServer&) = delete;
@@ -48,7 +48,7 @@ class QmpServer {
     /// of the output.
     void finish(std::function<void()> done);
 
- private:
+private:
     class Hub;
 
     boost::asio::io_context& io_;

@@ -25,7 +25,7 @@
 namespace viaduct::control {
 
 class RequestReader {
- public:
+public:
     using Request = std::variant<boost::json::value, QmpError>;
 
     explicit RequestReader(std::size_t max_request) : max_request_(max_request) {}
@@ -38,7 +38,7 @@ class RequestReader {
     /// A value was too large: its error was the last thing `next` returned, the place is lost.
     [[nodiscard]] bool overflowed() const noexcept { return overflowed_; }
 
- private:
+private:
     enum class State { between, in_word, in_value };
     enum class Step { going_on, complete, complete_before, stray };
 

@@ -15,7 +15,7 @@
 namespace viaduct::control {
 
 class Session {
- public:
+public:
     /// The table must outlive the session and every command that it runs.
     explicit Session(const CommandTable& table) : table_(&table) {}
 
@@ -28,7 +28,7 @@ class Session {
     /// Negotiation is over: commands run and events are delivered.
     [[nodiscard]] bool negotiated() const noexcept { return negotiated_; }
 
- private:
+private:
     [[nodiscard]] boost::asio::awaitable<boost::json::value> execute(boost::json::object request);
 
     const CommandTable* table_;

@@ -43,11 +43,11 @@ bool is_plain(char c) {
 }
 
 class Writer {
- public:
+public:
     void write(const json::value& value);
     [[nodiscard]] std::string take() { return std::move(text_); }
 
- private:
+private:
     void write(const json::object& object);
     void write(const json::array& array);
     void write(double number);

@@ -1,6 +1,6 @@
-/// The VM's interrupt routes under KVM: the fixed part (PIC and IOAPIC pins, as PCs have them) and a
-/// GSI for each message-signalled vector in use. Implements what devices ask for: MsiRouter, and a
-/// wired line per source. Safe from any thread.
+/// The VM's interrupt routes under KVM: the fixed part (PIC and IOAPIC pins, as PCs have them) and
+/// a GSI for each message-signalled vector in use. Implements what devices ask for: MsiRouter, and
+/// a wired line per source. Safe from any thread.
 #pragma once
 
 #include <array>

@@ -1,10 +1,9 @@
 #include "vmm/kvm/stats.hpp"
 
-#include "vmm/kvm/uapi.hpp"
-
 #include <cstring>
 
 #include "vmm/kvm/ioctl.hpp"
+#include "vmm/kvm/uapi.hpp"
 
 namespace viaduct::kvm {
 namespace {

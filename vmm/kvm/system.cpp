@@ -42,7 +42,9 @@ int System::extension(int capability) const noexcept {
     return value < 0 ? 0 : value;
 }
 
-Fd System::create_vm() const { return Fd(VIADUCT_KVM_IOCTL(fd_.get(), KVM_CREATE_VM, 0)); }
+Fd System::create_vm() const {
+    return Fd(VIADUCT_KVM_IOCTL(fd_.get(), KVM_CREATE_VM, 0));
+}
 
 std::size_t System::vcpu_mmap_size() const {
     return static_cast<std::size_t>(VIADUCT_KVM_IOCTL(fd_.get(), KVM_GET_VCPU_MMAP_SIZE, 0));

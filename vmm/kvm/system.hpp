@@ -1,12 +1,11 @@
 /// /dev/kvm: what the host's KVM can do, and new virtual machines (KVM API, "System ioctls").
 #pragma once
 
-#include "vmm/kvm/uapi.hpp"
-
 #include <cstdint>
 #include <vector>
 
 #include "base/fd.hpp"
+#include "vmm/kvm/uapi.hpp"
 
 namespace viaduct::kvm {
 

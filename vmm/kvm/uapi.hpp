@@ -1,5 +1,5 @@
-/// <linux/kvm.h>, usable from C++: the kernel wraps its flexible arrays in a structure with an empty
-/// member, which takes a byte in C++ and would change sizes, offsets and ioctl numbers.
+/// <linux/kvm.h>, usable from C++: the kernel wraps its flexible arrays in a structure with an
+/// empty member, which takes a byte in C++ and would change sizes, offsets and ioctl numbers.
 #pragma once
 
 #include <linux/stddef.h>

@@ -25,7 +25,9 @@ Vcpu::Vcpu(const System& system, const Vm& vm, unsigned index)
       // The kernel's definition of what the mapping holds; page-aligned.
       run_(reinterpret_cast<kvm_run*>(shared_.data())) {}
 
-int Vcpu::run() noexcept { return ::ioctl(fd(), KVM_RUN, 0) < 0 ? errno : 0; }
+int Vcpu::run() noexcept {
+    return ::ioctl(fd(), KVM_RUN, 0) < 0 ? errno : 0;
+}
 
 void Vcpu::request_exit() noexcept {
     // seq_cst: pairs with clear_exit_request(), see there.
@@ -45,7 +47,9 @@ void Vcpu::set_cpuid(std::span<const kvm_cpuid_entry2> entries) const {
     VIADUCT_KVM_IOCTL(fd(), KVM_SET_CPUID2, &cpuid.header());
 }
 
-kvm_regs Vcpu::registers() const { return get<kvm_regs>(fd(), "KVM_GET_REGS", KVM_GET_REGS); }
+kvm_regs Vcpu::registers() const {
+    return get<kvm_regs>(fd(), "KVM_GET_REGS", KVM_GET_REGS);
+}
 void Vcpu::set_registers(const kvm_regs& registers) const {
     VIADUCT_KVM_IOCTL(fd(), KVM_SET_REGS, &registers);
 }
@@ -57,11 +61,19 @@ void Vcpu::set_special_registers(const kvm_sregs& registers) const {
     VIADUCT_KVM_IOCTL(fd(), KVM_SET_SREGS, &registers);
 }
 
-kvm_fpu Vcpu::fpu() const { return get<kvm_fpu>(fd(), "KVM_GET_FPU", KVM_GET_FPU); }
-void Vcpu::set_fpu(const kvm_fpu& fpu) const { VIADUCT_KVM_IOCTL(fd(), KVM_SET_FPU, &fpu); }
+kvm_fpu Vcpu::fpu() const {
+    return get<kvm_fpu>(fd(), "KVM_GET_FPU", KVM_GET_FPU);
+}
+void Vcpu::set_fpu(const kvm_fpu& fpu) const {
+    VIADUCT_KVM_IOCTL(fd(), KVM_SET_FPU, &fpu);
+}
 
-kvm_xcrs Vcpu::xcrs() const { return get<kvm_xcrs>(fd(), "KVM_GET_XCRS", KVM_GET_XCRS); }
-void Vcpu::set_xcrs(const kvm_xcrs& xcrs) const { VIADUCT_KVM_IOCTL(fd(), KVM_SET_XCRS, &xcrs); }
+kvm_xcrs Vcpu::xcrs() const {
+    return get<kvm_xcrs>(fd(), "KVM_GET_XCRS", KVM_GET_XCRS);
+}
+void Vcpu::set_xcrs(const kvm_xcrs& xcrs) const {
+    VIADUCT_KVM_IOCTL(fd(), KVM_SET_XCRS, &xcrs);
+}
 
 kvm_lapic_state Vcpu::lapic() const {
     return get<kvm_lapic_state>(fd(), "KVM_GET_LAPIC", KVM_GET_LAPIC);
@@ -101,8 +113,8 @@ std::vector<kvm_msr_entry> Vcpu::msrs(std::span<const std::uint32_t> indices) co
             batch.entries()[i].index = indices[next + i];
         }
         // Stops at the first that cannot be read and tells how many could: skip that one.
-        const auto count = static_cast<std::size_t>(
-            VIADUCT_KVM_IOCTL(fd(), KVM_GET_MSRS, &batch.header()));
+        const auto count =
+            static_cast<std::size_t>(VIADUCT_KVM_IOCTL(fd(), KVM_GET_MSRS, &batch.header()));
         const auto entries = batch.entries().first(count);
         read.insert(read.end(), entries.begin(), entries.end());
         next += count + 1;
@@ -118,8 +130,8 @@ std::size_t Vcpu::set_msrs(std::span<const kvm_msr_entry> entries) const {
         batch.header().nmsrs = static_cast<std::uint32_t>(entries.size() - next);
         std::copy(entries.begin() + static_cast<std::ptrdiff_t>(next), entries.end(),
                   batch.entries().begin());
-        const auto count = static_cast<std::size_t>(
-            VIADUCT_KVM_IOCTL(fd(), KVM_SET_MSRS, &batch.header()));
+        const auto count =
+            static_cast<std::size_t>(VIADUCT_KVM_IOCTL(fd(), KVM_SET_MSRS, &batch.header()));
         written += count;
         next += count + 1;
     }

@@ -3,8 +3,6 @@
 /// another while that thread stands still; kick() to anybody.
 #pragma once
 
-#include "vmm/kvm/uapi.hpp"
-
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -12,6 +10,7 @@
 #include "base/fd.hpp"
 #include "base/mapping.hpp"
 #include "vmm/kvm/system.hpp"
+#include "vmm/kvm/uapi.hpp"
 #include "vmm/kvm/vm.hpp"
 
 namespace viaduct::kvm {

@@ -35,7 +35,9 @@ void Vm::set_identity_map_address(Gpa address) const {
     VIADUCT_KVM_IOCTL(fd(), KVM_SET_IDENTITY_MAP_ADDR, &address.value);
 }
 
-void Vm::create_irqchip() const { VIADUCT_KVM_IOCTL(fd(), KVM_CREATE_IRQCHIP, 0); }
+void Vm::create_irqchip() const {
+    VIADUCT_KVM_IOCTL(fd(), KVM_CREATE_IRQCHIP, 0);
+}
 
 void Vm::create_pit() const {
     kvm_pit_config config{};
@@ -117,6 +119,8 @@ kvm_pit_state2 Vm::pit() const {
     return state;
 }
 
-void Vm::set_pit(const kvm_pit_state2& state) const { VIADUCT_KVM_IOCTL(fd(), KVM_SET_PIT2, &state); }
+void Vm::set_pit(const kvm_pit_state2& state) const {
+    VIADUCT_KVM_IOCTL(fd(), KVM_SET_PIT2, &state);
+}
 
 }  // namespace viaduct::kvm

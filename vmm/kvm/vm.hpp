@@ -2,8 +2,6 @@
 /// interrupt routes (KVM API, "VM ioctls"). One function per ioctl, no policy; throws SystemError.
 #pragma once
 
-#include "vmm/kvm/uapi.hpp"
-
 #include <cstdint>
 #include <span>
 
@@ -11,6 +9,7 @@
 #include "base/event_fd.hpp"
 #include "base/fd.hpp"
 #include "vmm/kvm/system.hpp"
+#include "vmm/kvm/uapi.hpp"
 
 namespace viaduct::kvm {
 

@@ -121,7 +121,7 @@ void run_bar_relocation() {
 
 // virtio 1.2, 4.1.4.9: access to the BARs through configuration space.
 class ConfigWindow {
- public:
+public:
     explicit ConfigWindow(const Function& function)
         : function_{function},
           capability_{virtio::find_structure(function, Structure::pci_cfg).capability} {
@@ -139,7 +139,7 @@ class ConfigWindow {
         function_.write<T>(at(data), value);
     }
 
- private:
+private:
     static constexpr uint16_t bar_field = 4;
     static constexpr uint16_t offset_field = 8;
     static constexpr uint16_t length_field = 12;

@@ -35,7 +35,7 @@ struct FileAccess {
 };
 
 class FileImage final : public Image {
- public:
+public:
     /// Throws Error when the path cannot serve as a disk.
     explicit FileImage(const FileImageOptions& options);
 
@@ -45,7 +45,7 @@ class FileImage final : public Image {
 
     [[nodiscard]] const FileAccess& access() const noexcept { return access_; }
 
- private:
+private:
     void open();
     void lock() const;
     void measure();

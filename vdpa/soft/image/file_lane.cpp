@@ -11,8 +11,7 @@
 namespace viaduct::soft {
 namespace {
 
-/// Steps of a read or write.
-constexpr std::uint8_t as_it_fits = 0;
+/// The step of a read or write that direct I/O did not take; it begins at 0.
 constexpr std::uint8_t buffered_only = 1;
 
 /// Steps of a discard or write_zeroes.

@@ -9,14 +9,14 @@
 namespace viaduct::soft {
 
 class FileLane final : public Lane {
- public:
+public:
     FileLane(IoUring& ring, const FileAccess& access, FileLimits& limits) noexcept
         : ring_(ring), access_(access), limits_(limits) {}
 
     void start(Operation& operation) noexcept override;
     std::optional<int> proceed(Operation& operation, int result) noexcept override;
 
- private:
+private:
     [[nodiscard]] bool fits_direct(const Operation& operation) const noexcept;
     void transfer(Operation& operation) noexcept;
     std::optional<int> transferred(Operation& operation, int result) noexcept;

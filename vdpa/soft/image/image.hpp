@@ -30,7 +30,7 @@ struct Operation {
 };
 
 class Lane {
- public:
+public:
     Lane() = default;
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
@@ -50,7 +50,7 @@ struct Geometry {
 };
 
 class Image {
- public:
+public:
     Image() = default;
     Image(const Image&) = delete;
     Image& operator=(const Image&) = delete;

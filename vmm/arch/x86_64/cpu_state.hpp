@@ -2,13 +2,12 @@
 /// it is what a machine reset goes back to.
 #pragma once
 
-#include "vmm/kvm/uapi.hpp"
-
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "firmware/cpu_entry.hpp"
+#include "vmm/kvm/uapi.hpp"
 #include "vmm/kvm/vcpu.hpp"
 
 namespace viaduct::x86 {

@@ -18,7 +18,9 @@ void put(std::uint32_t& word, unsigned shift, unsigned width, std::uint32_t valu
 }
 
 /// How far an APIC id is shifted to name the next level up: log2 of the ids below it, rounded up.
-unsigned id_bits(unsigned count) { return static_cast<unsigned>(std::bit_width(count - 1)); }
+unsigned id_bits(unsigned count) {
+    return static_cast<unsigned>(std::bit_width(count - 1));
+}
 
 void set_features(kvm_cpuid_entry2& leaf, unsigned apic_id, unsigned cpus) {
     put(leaf.ebx, 24, 8, apic_id);
@@ -70,9 +72,8 @@ void set_amd_core(kvm_cpuid_entry2& leaf, unsigned apic_id) {
 
 /// KVM lists one subleaf of 0BH and 1FH; a guest reads three.
 void add_topology_subleaves(std::vector<kvm_cpuid_entry2>& cpuid, std::uint32_t function) {
-    const bool present = std::any_of(cpuid.begin(), cpuid.end(), [&](const auto& leaf) {
-        return leaf.function == function;
-    });
+    const bool present = std::any_of(cpuid.begin(), cpuid.end(),
+                                     [&](const auto& leaf) { return leaf.function == function; });
     if (!present) return;
     std::erase_if(cpuid, [&](const auto& leaf) { return leaf.function == function; });
     for (std::uint32_t subleaf = 0; subleaf < 3; ++subleaf) {
@@ -93,13 +94,24 @@ std::vector<kvm_cpuid_entry2> vcpu_cpuid(std::span<const kvm_cpuid_entry2> suppo
     add_topology_subleaves(cpuid, 0x1f);
     for (kvm_cpuid_entry2& leaf : cpuid) {
         switch (leaf.function) {
-            case 1: set_features(leaf, apic_id, cpus); break;
-            case 4: set_cache_sharing(leaf, cpus); break;
+            case 1:
+                set_features(leaf, apic_id, cpus);
+                break;
+            case 4:
+                set_cache_sharing(leaf, cpus);
+                break;
             case 0xb:
-            case 0x1f: set_topology(leaf, apic_id, cpus); break;
-            case 0x8000'0008: set_amd_core_count(leaf, cpus); break;
-            case 0x8000'001e: set_amd_core(leaf, apic_id); break;
-            default: break;
+            case 0x1f:
+                set_topology(leaf, apic_id, cpus);
+                break;
+            case 0x8000'0008:
+                set_amd_core_count(leaf, cpus);
+                break;
+            case 0x8000'001e:
+                set_amd_core(leaf, apic_id);
+                break;
+            default:
+                break;
         }
     }
     return cpuid;

@@ -3,10 +3,10 @@
 /// APM 3, 8000_0008H and 8000_001EH).
 #pragma once
 
-#include "vmm/kvm/uapi.hpp"
-
 #include <span>
 #include <vector>
+
+#include "vmm/kvm/uapi.hpp"
 
 namespace viaduct::x86 {
 

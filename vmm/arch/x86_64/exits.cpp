@@ -34,12 +34,19 @@ void serve_memory(kvm_run& run, devices::Bus& memory) {
 ExitOutcome dispatch_exit(kvm::Vcpu& vcpu, devices::Bus& memory, devices::Bus& ports) noexcept {
     kvm_run& run = vcpu.shared();
     switch (run.exit_reason) {
-        case KVM_EXIT_IO: serve_port(run, ports); return ExitOutcome::handled;
-        case KVM_EXIT_MMIO: serve_memory(run, memory); return ExitOutcome::handled;
+        case KVM_EXIT_IO:
+            serve_port(run, ports);
+            return ExitOutcome::handled;
+        case KVM_EXIT_MMIO:
+            serve_memory(run, memory);
+            return ExitOutcome::handled;
         case KVM_EXIT_INTR:
-        case KVM_EXIT_IRQ_WINDOW_OPEN: return ExitOutcome::handled;
-        case KVM_EXIT_SHUTDOWN: return ExitOutcome::shutdown;
-        default: return ExitOutcome::failed;
+        case KVM_EXIT_IRQ_WINDOW_OPEN:
+            return ExitOutcome::handled;
+        case KVM_EXIT_SHUTDOWN:
+            return ExitOutcome::shutdown;
+        default:
+            return ExitOutcome::failed;
     }
 }
 

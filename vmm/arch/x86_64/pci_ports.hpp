@@ -10,8 +10,8 @@
 
 namespace viaduct::x86 {
 
-/// Eight ports from 0xcf8. Byte 1 of the address register, which is port 0xcf9, belongs to the reset
-/// register and is passed on to it.
+/// Eight ports from 0xcf8. Byte 1 of the address register, which is port 0xcf9, belongs to the
+/// reset register and is passed on to it.
 class PciPorts final : public devices::BusDevice {
 public:
     static constexpr std::uint16_t base = 0xcf8;

@@ -66,7 +66,9 @@ Platform::Platform(const kvm::System& system, const kvm::Vm& vm, EventLoop& even
     });
 }
 
-Platform::~Platform() { events_.unwatch(rtc_timer_.fd()); }
+Platform::~Platform() {
+    events_.unwatch(rtc_timer_.fd());
+}
 
 void Platform::reset() {
     pci_->reset();

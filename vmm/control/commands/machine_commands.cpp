@@ -21,23 +21,28 @@ boost::asio::awaitable<void> carried_out(Request request) {
             auto shared = std::make_shared<decltype(handler)>(std::move(handler));
             auto executor = boost::asio::get_associated_executor(*shared);
             // Without work the io_context could run out of it and end.
-            auto work = boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
-            request([shared, work] {
-                boost::asio::post(work, [shared] { (*shared)(); });
-            });
+            auto work =
+                boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
+            request([shared, work] { boost::asio::post(work, [shared] { (*shared)(); }); });
         },
         boost::asio::use_awaitable);
 }
 
-boost::json::value nothing() { return boost::json::object{}; }
+boost::json::value nothing() {
+    return boost::json::object{};
+}
 
 /// QEMU's RunState for ours.
 std::string_view status_of(vmm::RunState state) {
     switch (state) {
-        case vmm::RunState::prelaunch: return "prelaunch";
-        case vmm::RunState::running: return "running";
-        case vmm::RunState::paused: return "paused";
-        case vmm::RunState::shutdown: return "shutdown";
+        case vmm::RunState::prelaunch:
+            return "prelaunch";
+        case vmm::RunState::running:
+            return "running";
+        case vmm::RunState::paused:
+            return "paused";
+        case vmm::RunState::shutdown:
+            return "shutdown";
     }
     return "internal-error";
 }
@@ -89,9 +94,8 @@ void add_machine_commands(CommandTable& table, vmm::Machine& machine) {
     table.add({.name = "system_reset",
                .doc = "Resets the machine, as its reset button would.",
                .run = [&](const Arguments&) -> Awaitable {
-                   co_await carried_out([&](auto done) {
-                       machine.reset(vmm::cause::qmp_reset, std::move(done));
-                   });
+                   co_await carried_out(
+                       [&](auto done) { machine.reset(vmm::cause::qmp_reset, std::move(done)); });
                    co_return nothing();
                }});
     table.add({.name = "system_powerdown",
@@ -100,9 +104,7 @@ void add_machine_commands(CommandTable& table, vmm::Machine& machine) {
                    machine.press_power_button();
                    return nothing();
                }});
-    table.add({.name = "quit",
-               .doc = "Ends the machine at once.",
-               .run = [&](const Arguments&) {
+    table.add({.name = "quit", .doc = "Ends the machine at once.", .run = [&](const Arguments&) {
                    machine.shut_down(vmm::cause::qmp_quit, 0);
                    return nothing();
                }});

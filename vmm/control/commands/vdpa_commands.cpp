@@ -10,18 +10,24 @@ using datapath::GuestDevice;
 
 std::string_view name_of(datapath::Policy policy) {
     switch (policy) {
-        case datapath::Policy::automatic: return "auto";
-        case datapath::Policy::fast: return "fast";
-        case datapath::Policy::fast_only: return "fast-only";
+        case datapath::Policy::automatic:
+            return "auto";
+        case datapath::Policy::fast:
+            return "fast";
+        case datapath::Policy::fast_only:
+            return "fast-only";
     }
     return "unknown";
 }
 
 std::string_view name_of(GuestDevice::State state) {
     switch (state) {
-        case GuestDevice::State::idle: return "idle";
-        case GuestDevice::State::fast: return "fast";
-        case GuestDevice::State::broken: return "broken";
+        case GuestDevice::State::idle:
+            return "idle";
+        case GuestDevice::State::fast:
+            return "fast";
+        case GuestDevice::State::broken:
+            return "broken";
     }
     return "unknown";
 }

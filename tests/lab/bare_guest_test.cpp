@@ -1,0 +1,137 @@
+// The bare-metal guest on devices of every kind. Where a test leaves one out, the device cannot
+// show what is tested: the simulator has one queue and neither EVENT_IDX nor INDIRECT_DESC, and
+// qemu-storage-daemon sends an interrupt of its own for every queue that starts, so that interrupts
+// are not counted there.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/lab/lab_device.hpp"
+#include "tests/lab/lab_image.hpp"
+#include "tests/support/vm_process.hpp"
+
+namespace viaduct::test {
+namespace {
+
+/// What the probe writes to the debug-exit port for "passed", as an exit status.
+constexpr int passed = 0x10 << 1 | 1;
+
+struct Devices {
+    TemporaryDirectory directory;
+    LabDevice vduse = LabDevice::vduse("vduse", make_image(directory, "raw", 16),
+                                       {"--queues", "2", "--queue-size", "1024"});
+    LabDevice simulated = LabDevice::simulated_disk("simulated");
+    LabDevice hardware = LabDevice::hardware("hardware", "disk1");
+};
+
+class BareGuest : public testing::Test {
+protected:
+    static void SetUpTestSuite() {
+        limit_iotlb_entries(1'000'000);
+        devices_ = std::make_unique<Devices>();
+    }
+    static void TearDownTestSuite() { devices_.reset(); }
+    void SetUp() override { ASSERT_NE(devices_, nullptr) << "the devices could not be made"; }
+    void TearDown() override { EXPECT_TRUE(vduse().daemon_lives()); }
+
+    static LabDevice& vduse() { return devices_->vduse; }
+    static LabDevice& simulated() { return devices_->simulated; }
+    static LabDevice& hardware() { return devices_->hardware; }
+
+    static void expect_pass(const LabDevice& device, const std::string& scenario,
+                            const std::string& properties = "",
+                            const std::vector<std::string>& options = {}) {
+        std::vector<std::string> command{"prlimit",
+                                         "--memlock=unlimited",
+                                         viaduct_program(),
+                                         "run",
+                                         "--kernel",
+                                         probe_image(),
+                                         "--append",
+                                         "scenario=" + scenario + " timeout=60",
+                                         "--memory",
+                                         "64M",
+                                         "--debug-exit",
+                                         "--device",
+                                         device.option(properties)};
+        command.insert(command.end(), options.begin(), options.end());
+        const Outcome outcome = run(command, Seconds(180));
+        EXPECT_EQ(outcome.status, passed) << scenario << " on " << device.name() << '\n'
+                                          << outcome.out << outcome.err;
+    }
+
+    static void expect_pass_on_all(const std::string& scenario) {
+        expect_pass(vduse(), scenario);
+        expect_pass(simulated(), scenario);
+        expect_pass(hardware(), scenario);
+    }
+
+private:
+    static inline std::unique_ptr<Devices> devices_;
+};
+
+TEST_F(BareGuest, ReadsAndWrites) {
+    expect_pass_on_all("read-write");
+}
+
+TEST_F(BareGuest, EveryRingTheGuestEnabledIsEnabledBeforeDriverOk) {
+    expect_pass(vduse(), "smp-io cpus=2 queues=2", "", {"--cpus", "2"});
+    expect_pass(hardware(), "multi-queue queues=2");
+}
+
+TEST_F(BareGuest, RingBaseIsZeroAfterReset) {
+    expect_pass_on_all("reinit rounds=3");
+}
+
+TEST_F(BareGuest, CallsAreSetAgainAfterEveryReset) {
+    // Each of these is a reset, and then one interrupt for each request.
+    expect_pass(simulated(), "msix");
+    expect_pass(hardware(), "msix queues=2");
+}
+
+TEST_F(BareGuest, ResetsTheDeviceInTheMiddleOfIoTwentyTimes) {
+    expect_pass_on_all("reset-mid-io rounds=20");
+}
+
+TEST_F(BareGuest, QueueCountAndQueueSizesComeFromTheDevice) {
+    expect_pass(vduse(), "queue-registers queues=2");
+    expect_pass(simulated(), "queue-registers queues=1");
+    expect_pass(hardware(), "queue-registers queues=2");
+    expect_pass(vduse(), "queue-registers queues=2", "queue-size=64");
+}
+
+TEST_F(BareGuest, QueuesWorkInEverySizeUpToTheDevices) {
+    expect_pass_on_all("size-limits");
+}
+
+TEST_F(BareGuest, MsixVectorMaskedThenUnmaskedWithAnInterruptPending) {
+    expect_pass(simulated(), "msix-masked");
+    expect_pass(hardware(), "msix-masked");
+}
+
+TEST_F(BareGuest, UsesInterruptsOfTheOldKind) {
+    expect_pass_on_all("intx spurious=0");
+}
+
+TEST_F(BareGuest, PollsWithoutInterrupts) {
+    expect_pass(simulated(), "polling");
+    expect_pass(hardware(), "polling");
+}
+
+TEST_F(BareGuest, BelievesEventIndices) {
+    expect_pass(hardware(), "event-idx");
+}
+
+TEST_F(BareGuest, MovesTheDoorbellsWithTheirBar) {
+    expect_pass(vduse(), "bar-relocation");
+    expect_pass(hardware(), "bar-relocation");
+}
+
+TEST_F(BareGuest, ReadsTheDevicesConfigurationByteByByte) {
+    expect_pass_on_all("config-access");
+}
+
+}  // namespace
+}  // namespace viaduct::test
