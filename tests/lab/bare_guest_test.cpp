@@ -129,6 +129,10 @@ TEST_F(BareGuest, MovesTheDoorbellsWithTheirBar) {
     expect_pass(hardware(), "bar-relocation");
 }
 
+TEST_F(BareGuest, ReadsADoorbellItNeverWroteTo) {
+    expect_pass_on_all("doorbell-read");
+}
+
 TEST_F(BareGuest, ReadsTheDevicesConfigurationByteByByte) {
     expect_pass_on_all("config-access");
 }

@@ -151,8 +151,8 @@ TEST_F(EveryDeviceAtOnce, IsUsedWithoutTheVmm) {
 }
 
 TEST_F(EveryDeviceAtOnce, IsKickedThroughItsDoorbellIfItHasOne) {
-    EXPECT_EQ(doorbells_mapped(vmm(), world().hardware.path()), 2U);
-    EXPECT_EQ(doorbells_mapped(vmm(), world().qcow2.path()), 0U);
+    EXPECT_EQ(pages_mapped(vmm(), world().hardware.path()), 2U);
+    EXPECT_EQ(pages_mapped(vmm(), world().qcow2.path()), 0U);
     const auto kicked_while_reading = [&](const std::string& disk) {
         std::map<std::string, std::uint64_t> before;
         std::set<std::string> kicked;

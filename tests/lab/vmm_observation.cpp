@@ -3,7 +3,6 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <thread>
 
 #include "base/error.hpp"
@@ -90,19 +89,15 @@ std::map<std::string, std::uint64_t> eventfd_counts(pid_t vmm) {
     return counts;
 }
 
-std::size_t doorbells_mapped(pid_t vmm, const std::string& path) {
+std::size_t pages_mapped(pid_t vmm, const std::string& path) {
     std::size_t pages = 0;
     std::ifstream lines(proc(vmm) / "maps");
     std::string line;
     while (std::getline(lines, line)) {
-        std::istringstream words(line);
-        std::string range;
-        std::string flags;
-        words >> range >> flags;
-        if (flags != "-w-s" || !line.ends_with(" " + path)) continue;
-        const auto dash = range.find('-');
-        pages += (std::stoull(range.substr(dash + 1), nullptr, 16) -
-                  std::stoull(range.substr(0, dash), nullptr, 16)) /
+        if (!line.ends_with(" " + path)) continue;
+        const auto dash = line.find('-');
+        pages += (std::stoull(line.substr(dash + 1), nullptr, 16) -
+                  std::stoull(line.substr(0, dash), nullptr, 16)) /
                  4096;
     }
     return pages;

@@ -23,7 +23,7 @@ std::map<std::string, std::uint64_t> context_switches(pid_t vmm);
 /// add up there: the device is told by the wake-up, and nobody takes them out.
 std::map<std::string, std::uint64_t> eventfd_counts(pid_t vmm);
 
-/// How many pages of the file are mapped for writing only, as doorbells are.
-std::size_t doorbells_mapped(pid_t vmm, const std::string& path);
+/// How many pages of the file the process has mapped. Of a vDPA device these are its doorbells.
+std::size_t pages_mapped(pid_t vmm, const std::string& path);
 
 }  // namespace viaduct::test

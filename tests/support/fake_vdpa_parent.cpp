@@ -75,7 +75,7 @@ std::byte* FakeVdpaParent::reach(std::uint64_t iova, std::uint64_t length) const
     for (const Entry& entry : map_) {
         if (iova < entry.iova || iova - entry.iova >= entry.size) continue;
         if (length > entry.size - (iova - entry.iova)) return nullptr;
-        // The address that the IOTLB message named.
+        // The address that the IOTLB message named. NOLINTNEXTLINE(performance-no-int-to-ptr)
         return reinterpret_cast<std::byte*>(entry.address + (iova - entry.iova));
     }
     return nullptr;

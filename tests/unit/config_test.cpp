@@ -265,9 +265,14 @@ TEST(DeviceOption, NumbersOutOfRangeNameTheRange) {
                 ThrowsMessage<Error>(AllOf(HasSubstr("queue-size=0"), HasSubstr("1 to 32768"))));
     EXPECT_THAT([] { device("vdpa,path=a,queue-size=65536"); },
                 ThrowsMessage<Error>(HasSubstr("queue-size=65536")));
-    EXPECT_THAT([] { device("vdpa,image=a,queues=257"); },
-                ThrowsMessage<Error>(HasSubstr("1 to 256")));
+    EXPECT_THAT([] { device("vdpa,image=a,queues=65"); },
+                ThrowsMessage<Error>(HasSubstr("1 to 64")));
     EXPECT_THAT([] { device("vdpa,fd=stdin"); }, ThrowsMessage<Error>(HasSubstr("fd=stdin")));
+}
+
+TEST(DeviceOption, AQueueSizeThatIsNoPowerOfTwoNamesTheOnesBesideIt) {
+    EXPECT_THAT([] { device("vdpa,path=a,queue-size=100"); },
+                ThrowsMessage<Error>(AllOf(HasSubstr("queue-size=100"), HasSubstr("64 or 128"))));
 }
 
 TEST(DeviceOption, APathMayHoldACommaWrittenTwice) {

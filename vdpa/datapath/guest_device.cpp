@@ -37,10 +37,12 @@ GuestDevice::GuestDevice(GuestDeviceOptions options, Open open, const AddressSpa
 GuestDevice::~GuestDevice() {
     control_.unwatch(device_config_call_.fd());
     control_.call([this] {
-        run_guarded("close", [this] {
+        try {
             bring_to_rest();
             close_device();
-        });
+        } catch (const std::exception& failure) {
+            log::warning("device '{}' did not close in order: {}", options_.id, failure.what());
+        }
     });
 }
 
@@ -242,7 +244,8 @@ void GuestDevice::resume() {
 }
 
 void GuestDevice::bring_to_rest() {
-    if (state_ != State::fast || suspended_) return;
+    // A device that asks for a reset has stopped: there is nothing to wait for.
+    if (state_ != State::fast || suspended_ || needs_reset_) return;
     if (device_->supports_suspend() && device_->supports_resume()) {
         device_->suspend();
         suspended_ = true;

@@ -29,6 +29,9 @@ public:
         void* address = ::mmap(nullptr, page, PROT_WRITE, MAP_SHARED, fd_.get(),
                                static_cast<off_t>(queue * page));
         if (address == MAP_FAILED) return {};
+        // A guest that reads its doorbell before it ever wrote to it would end KVM_RUN with EFAULT.
+        // What the kernel refuses to mmap it grants to mprotect.
+        (void)::mprotect(address, page, PROT_READ | PROT_WRITE);
         return Mapping::adopt({static_cast<std::byte*>(address), page});
     }
 

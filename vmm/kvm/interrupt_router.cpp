@@ -44,9 +44,10 @@ public:
     ~Route() override { router_.release_gsi(gsi_); }
 
     void update(const devices::MsiMessage& message) override {
-        if (std::exchange(message_, message) == message && routed_) return;
-        routed_ = true;
+        if (routed_ && message_ == message) return;
         router_.set_message(gsi_, message);
+        message_ = message;
+        routed_ = true;
     }
     void attach(const EventFd& source) override { router_.vm_.add_irqfd(gsi_, source); }
     void detach(const EventFd& source) override { router_.vm_.remove_irqfd(gsi_, source); }

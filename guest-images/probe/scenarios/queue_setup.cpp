@@ -11,6 +11,7 @@
 namespace probe {
 namespace {
 
+using block::Completion;
 using block::Device;
 using block::RequestType;
 using block::Status;
@@ -193,10 +194,25 @@ void run_size_limits() {
     print("sizes 2 to ", largest, "\n");
 }
 
+// What a driver never does, of a running device whose doorbell nobody has written to yet: reads of
+// every width, and stores beside the doorbell itself.
+void run_doorbell_read() {
+    Device device{virtio::choose_function()};
+    device.start({.completion = Completion::polling});
+    const uint64_t doorbell = device.transport.notify_address(0);
+    mmio_read<uint8_t>(doorbell);
+    mmio_read<uint16_t>(doorbell);
+    mmio_read<uint32_t>(doorbell);
+    mmio_read<uint32_t>(doorbell + 0xffc);
+    mmio_write<uint32_t>(doorbell + 0xffc, 0);
+    pattern::write_and_verify(device.queue(), 0, 4096, 1);
+}
+
 constexpr Scenario scenarios[] = {
     {"queue-registers", run_queue_registers},
     {"bad-queue-address", run_bad_queue_address},
     {"size-limits", run_size_limits},
+    {"doorbell-read", run_doorbell_read},
 };
 
 }  // namespace
