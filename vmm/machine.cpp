@@ -26,8 +26,8 @@ datapath::GuestDeviceOptions guest_options(const DeviceConfig& device) {
 
 }  // namespace
 
-Machine::Device::Device(datapath::GuestDeviceOptions options, datapath::GuestDevice::Open open,
-                        Machine& machine, unsigned slot)
+Machine::Device::Device(const datapath::GuestDeviceOptions& options,
+                        datapath::GuestDevice::Open open, Machine& machine, unsigned slot)
     : guest_device(options, std::move(open), machine.memory_.address_space(), machine.threads_,
                    [&machine, id = options.id](const std::string& reason) {
                        machine.observer_.on_device_broken(id, reason);

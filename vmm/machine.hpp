@@ -69,7 +69,7 @@ public:
 
     /// A device and how its guest reaches it.
     struct Device {
-        Device(datapath::GuestDeviceOptions options, datapath::GuestDevice::Open open,
+        Device(const datapath::GuestDeviceOptions& options, datapath::GuestDevice::Open open,
                Machine& machine, unsigned slot);
         Device(const Device&) = delete;
         Device& operator=(const Device&) = delete;

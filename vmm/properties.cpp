@@ -51,7 +51,8 @@ Properties parse_properties(std::string_view option, std::string_view text) {
 void apply_properties(std::string_view option, const Properties& properties,
                       std::span<const PropertySetter> setters) {
     std::vector<std::string> seen;
-    for (const auto& [name, value] : properties.pairs) {
+    for (const auto& pair : properties.pairs) {
+        const std::string& name = pair.first;
         const auto setter = std::find_if(setters.begin(), setters.end(),
                                          [&](const auto& known) { return known.name == name; });
         if (setter == setters.end()) throw_unknown(option, name, setters);
@@ -59,7 +60,7 @@ void apply_properties(std::string_view option, const Properties& properties,
             throw Error("{}: property '{}' is given twice", option, name);
         }
         seen.push_back(name);
-        setter->set(value);
+        setter->set(pair.second);
     }
 }
 

@@ -112,7 +112,9 @@ TEST_F(BareGuest, MsixVectorMaskedThenUnmaskedWithAnInterruptPending) {
 }
 
 TEST_F(BareGuest, UsesInterruptsOfTheOldKind) {
-    expect_pass_on_all("intx spurious=0");
+    // Not on VDUSE: qemu-storage-daemon sends an interrupt of its own for each queue it starts.
+    expect_pass(simulated(), "intx spurious=0");
+    expect_pass(hardware(), "intx spurious=0");
 }
 
 TEST_F(BareGuest, PollsWithoutInterrupts) {
