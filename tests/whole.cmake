@@ -7,9 +7,9 @@ foreach(suite IN LISTS lab_suites)
     string(REGEX MATCH "^([A-Za-z]+) +([0-9]+) *(soak)?$" matched "${suite}")
     set(name lab.${CMAKE_MATCH_1})
     add_test(NAME ${name}
-        COMMAND ${CMAKE_SOURCE_DIR}/scripts/lab --timeout ${CMAKE_MATCH_2} --
-                $<TARGET_FILE:lab_tests> --gtest_filter=${CMAKE_MATCH_1}.* --gtest_brief=1)
-    math(EXPR time_limit "${CMAKE_MATCH_2} + 120")
+        COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lab/run-suite ${CMAKE_MATCH_2} $<TARGET_FILE:lab_tests> ${CMAKE_MATCH_1}
+        WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    math(EXPR time_limit "3 * (${CMAKE_MATCH_2} + 60)")
     set_tests_properties(${name} PROPERTIES TIMEOUT ${time_limit} LABELS "lab;${CMAKE_MATCH_3}"
                                             RUN_SERIAL ON)
 endforeach()
