@@ -2,6 +2,7 @@
 # builds of the same tests, and the checks of the source. Tests labelled "soak" run with --soak only.
 
 # Every suite of lab_tests is one boot of the lab.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS lab/suites.txt)
 file(STRINGS lab/suites.txt lab_suites)
 foreach(suite IN LISTS lab_suites)
     string(REGEX MATCH "^([A-Za-z]+) +([0-9]+) *(soak)?$" matched "${suite}")
