@@ -26,8 +26,6 @@ add_asl(viaduct_firmware firmware/acpi)
 
 add_floor(viaduct_vdpa FOLDERS vdpa USES viaduct_devices)
 
-set(Boost_USE_STATIC_LIBS ON)
-find_package(Boost 1.81 REQUIRED COMPONENTS json)
 add_floor(viaduct_vmm FOLDERS vmm USES viaduct_vdpa viaduct_firmware Boost::json)
 # Asio's own code is compiled once, in vmm/control/asio.cpp. One thread runs the io_context and its
 # queue is behind a mutex, so the fences, which TSan does not know, order nothing.
