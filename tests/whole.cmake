@@ -12,7 +12,7 @@ foreach(suite IN LISTS lab_suites)
         WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
     math(EXPR time_limit "3 * (${CMAKE_MATCH_2} + 60)")
     set_tests_properties(${name} PROPERTIES TIMEOUT ${time_limit} LABELS "lab;${CMAKE_MATCH_3}"
-                                            RUN_SERIAL ON)
+                                            RESOURCE_LOCK lab)
 endforeach()
 
 foreach(kind IN ITEMS unit guest)
