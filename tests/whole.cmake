@@ -5,15 +5,22 @@
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS lab/suites.txt)
 file(STRINGS lab/suites.txt lab_suites)
 foreach(suite IN LISTS lab_suites)
-    string(REGEX MATCH "^([A-Za-z]+) +([0-9]+) *(soak)?$" matched "${suite}")
-    set(name lab.${CMAKE_MATCH_1})
-    add_test(NAME ${name}
-        COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lab/run-suite ${CMAKE_MATCH_2} $<TARGET_FILE:lab_tests> ${CMAKE_MATCH_1}
-        WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    string(REGEX MATCH "^([A-Za-z]+) +([0-9]+)( +soak x([0-9]+))?$" matched "${suite}")
+    set(run ${CMAKE_CURRENT_SOURCE_DIR}/lab/run-suite ${CMAKE_MATCH_2} $<TARGET_FILE:lab_tests>
+            ${CMAKE_MATCH_1})
     math(EXPR time_limit "3 * (${CMAKE_MATCH_2} + 60)")
-    set_tests_properties(${name} PROPERTIES TIMEOUT ${time_limit} LABELS "lab;${CMAKE_MATCH_3}"
-                                            RESOURCE_LOCK lab)
+    set(name lab.${CMAKE_MATCH_1})
+    set(properties TIMEOUT ${time_limit} RESOURCE_LOCK lab)
+    if(CMAKE_MATCH_3)
+        string(APPEND name .soak)
+        list(APPEND properties LABELS soak ENVIRONMENT VIADUCT_TIMES=${CMAKE_MATCH_4})
+    endif()
+    add_test(NAME ${name} COMMAND ${run} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES ${properties})
 endforeach()
+
+add_test(NAME guest.soak COMMAND guest_tests --gtest_brief=1 --gtest_filter=Resets.*:Lifecycle.*)
+set_tests_properties(guest.soak PROPERTIES TIMEOUT 1800 LABELS soak ENVIRONMENT VIADUCT_TIMES=50)
 
 foreach(kind IN ITEMS unit guest)
     add_test(NAME asan+ubsan.${kind}

@@ -4,6 +4,7 @@
 
 #include "tests/guest/probe_run.hpp"
 #include "tests/qmp_client.hpp"
+#include "tests/support/repeated.hpp"
 
 namespace viaduct::test {
 namespace {
@@ -14,7 +15,7 @@ using tests::QmpClient;
 class RunningMachine {
 public:
     explicit RunningMachine(const std::string& scenario)
-        : process_(command(scenario), Seconds(90)), qmp_(directory_.path("qmp")) {
+        : process_(command(scenario), Seconds(90) * repeated(1)), qmp_(directory_.path("qmp")) {
         qmp_.negotiate();
     }
 
@@ -78,7 +79,7 @@ TEST(Lifecycle, QuitAnswersSaysShutdownAndEnds) {
 
 TEST(Lifecycle, StopHoldsTheGuestAndContLetsItGoOn) {
     RunningMachine machine("io-loop");
-    for (int round = 0; round < 10; ++round) {
+    for (unsigned round = 0; round < repeated(10); ++round) {
         ASSERT_TRUE(machine.ticks_go_on()) << "round " << round;
         machine.qmp().execute("stop");
         machine.qmp().wait_event("STOP");
@@ -104,7 +105,7 @@ TEST(Lifecycle, StopAndContTwiceAreHarmless) {
 
 TEST(Lifecycle, SystemResetStartsTheGuestAgain) {
     RunningMachine machine("io-loop");
-    for (int round = 0; round < 5; ++round) {
+    for (unsigned round = 0; round < repeated(5); ++round) {
         ASSERT_TRUE(machine.ticks_go_on()) << "round " << round;
         machine.qmp().execute("system_reset");
         EXPECT_EQ(machine.reason_of("RESET"), "host-qmp-system-reset");

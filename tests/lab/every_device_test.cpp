@@ -10,6 +10,7 @@
 #include "tests/lab/linux_guest.hpp"
 #include "tests/lab/silence.hpp"
 #include "tests/lab/vmm_observation.hpp"
+#include "tests/support/repeated.hpp"
 
 namespace viaduct::test {
 namespace {
@@ -17,8 +18,9 @@ namespace {
 using testing::IsSubsetOf;
 using testing::SizeIs;
 
-constexpr const char* verified_load =
-    "fio --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw --bsrange=512-64k --size=2M "
+const std::string verified_load =
+    "fio --loops=" + std::to_string(repeated(1)) +
+    " --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw --bsrange=512-64k --size=2M "
     "--verify=crc32c --verify_fatal=1 --minimal --name=a --filename=/dev/vda --name=b "
     "--filename=/dev/vdb --name=c --filename=/dev/vdc --name=d --filename=/dev/vdd";
 
@@ -56,7 +58,7 @@ protected:
 
     /// What the command prints; expects it to succeed.
     static std::string in_guest(const std::string& command) {
-        const Answer answer = guest().sh(command);
+        const Answer answer = guest().sh(command, LinuxGuest::patience * repeated(1));
         EXPECT_EQ(answer.status, 0) << command << '\n' << answer.out;
         return answer.out;
     }
@@ -175,20 +177,22 @@ TEST_F(EveryDeviceAtOnce, IsKickedThroughItsDoorbellIfItHasOne) {
 }
 
 TEST_F(EveryDeviceAtOnce, WorksAgainWhenItsDriverIsBoundAnew) {
-    in_guest(
-        "cd /sys/bus/pci/drivers/virtio-pci; for d in 0000:*; do echo $d >unbind; "
-        "echo $d >bind; done");
-    expect_every_device_works();
+    for (unsigned round = 0; round < repeated(1); ++round) {
+        in_guest(
+            "cd /sys/bus/pci/drivers/virtio-pci; for d in 0000:*; do echo $d >unbind; "
+            "echo $d >bind; done");
+        expect_every_device_works();
+    }
 }
 
 TEST_F(EveryDeviceAtOnce, KeepsItsRequestsOverStopAndCont) {
     guest().begin(verified_load);
-    for (int round = 0; round < 10; ++round) {
+    for (unsigned round = 0; round < repeated(10); ++round) {
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
         guest().qmp().execute("stop", {}, std::chrono::seconds(60));
         guest().qmp().execute("cont", {}, std::chrono::seconds(60));
     }
-    const Answer answer = guest().finish();
+    const Answer answer = guest().finish(LinuxGuest::patience * repeated(1));
     EXPECT_EQ(answer.status, 0) << answer.out;
     expect_every_device_works();
 }
