@@ -43,6 +43,12 @@ protected:
     static void expect_pass(const LabDevice& device, const std::string& scenario,
                             const std::string& properties = "",
                             const std::vector<std::string>& options = {}) {
+        expect_pass(device.option(properties), scenario, options);
+    }
+
+    /// `device` is the value of --device.
+    static void expect_pass(const std::string& device, const std::string& scenario,
+                            const std::vector<std::string>& options) {
         std::vector<std::string> command{"prlimit",
                                          "--memlock=unlimited",
                                          viaduct_program(),
@@ -55,10 +61,10 @@ protected:
                                          "64M",
                                          "--debug-exit",
                                          "--device",
-                                         device.option(properties)};
+                                         device};
         command.insert(command.end(), options.begin(), options.end());
         const Outcome outcome = run(command, Seconds(180));
-        EXPECT_EQ(outcome.status, passed) << scenario << " on " << device.name() << '\n'
+        EXPECT_EQ(outcome.status, passed) << scenario << " on " << device << '\n'
                                           << outcome.out << outcome.err;
     }
 
@@ -137,6 +143,18 @@ TEST_F(BareGuest, ReadsADoorbellItNeverWroteTo) {
 
 TEST_F(BareGuest, ReadsTheDevicesConfigurationByteByByte) {
     expect_pass_on_all("config-access");
+}
+
+TEST_F(BareGuest, HasABlockDeviceOfTheHostAsItsEmbeddedDevice) {
+    const TemporaryDirectory directory;
+    ASSERT_EQ(run({"modprobe", "loop"}).status, 0);
+    const Outcome attached = run({"losetup", "--find", "--show", make_image(directory, "raw", 16)});
+    ASSERT_EQ(attached.status, 0) << attached.err;
+    const std::string path = attached.out.substr(0, attached.out.find('\n'));
+    for (const char* scenario : {"read-write", "flush", "discard", "write-zeroes"}) {
+        expect_pass("vdpa,image=" + path, scenario, {});
+    }
+    EXPECT_EQ(run({"losetup", "--detach", path}).status, 0);
 }
 
 }  // namespace
