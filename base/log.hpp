@@ -1,6 +1,6 @@
 /// The operator's log, on stderr through spdlog: one line per event, `viaduct: level: text`. Never
-/// called on the data path. A line that a guest can cause is limited by its caller (once, or a
-/// counter beside it).
+/// called on the data path. A line that a guest can cause is limited by its caller: said once, or
+/// written through a LogAllowance.
 #pragma once
 
 #include <string_view>

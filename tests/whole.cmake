@@ -20,7 +20,7 @@ foreach(suite IN LISTS lab_suites)
 endforeach()
 
 add_test(NAME guest.soak COMMAND guest_tests --gtest_brief=1 --gtest_filter=Resets.*:Lifecycle.*)
-set_tests_properties(guest.soak PROPERTIES TIMEOUT 1800 LABELS soak ENVIRONMENT VIADUCT_TIMES=50)
+set_tests_properties(guest.soak PROPERTIES TIMEOUT 1800 LABELS soak ENVIRONMENT VIADUCT_TIMES=20)
 
 foreach(kind IN ITEMS unit guest)
     add_test(NAME asan+ubsan.${kind}

@@ -2,8 +2,14 @@
 /// stands behind a device (the kernel's /dev/vhost-vdpa-N, or the embedded software device) and all
 /// that uses it. Mechanism only: each call is one operation, and the caller knows the order.
 ///
-/// All calls come from one thread, the device's control thread, and may block as long as the device
-/// takes. A call that fails throws viaduct::Error. What a device may lack is a question
+/// All calls, questions included, come from one thread, the device's control thread, and may block
+/// as long as the device takes. No vCPU and no event loop calls in here: those have a
+/// virtio::Device, which hands their wishes to the control thread. What crosses threads is the
+/// eventfds alone: the device takes kicks and signals calls and the config call on threads of its
+/// own, the kernel's or a queue's engine, at any time between set_…() and the reset, while other
+/// calls are under way too.
+///
+/// A call that fails throws viaduct::Error. What a device may lack is a question
 /// (`supports_suspend()`), never a guess from an error.
 #pragma once
 

@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/log_allowance.hpp"
 #include "firmware/acpi/tables.hpp"
 #include "firmware/kernel.hpp"
 #include "vdpa/soft/soft_device.hpp"
@@ -110,13 +111,14 @@ void Machine::add_devices() {
 
 datapath::GuestDevice::Open Machine::opener(const DeviceConfig& device) const {
     if (!device.image.empty()) {
-        return [device]() -> std::unique_ptr<vdpa::Device> {
-            soft::SoftDeviceOptions options;
-            options.image = device.image;
-            options.read_only = device.read_only;
-            options.queues = device.queues;
-            options.queue_size = device.queue_size.value_or(options.queue_size);
-            options.serial = device.serial.empty() ? device.id : device.serial;
+        soft::SoftDeviceOptions options;
+        options.image = device.image;
+        options.read_only = device.read_only;
+        options.queues = device.queues;
+        options.queue_size = device.queue_size.value_or(options.queue_size);
+        options.serial = device.serial.empty() ? device.id : device.serial;
+        options.log = std::make_shared<LogAllowance>(fmt::format("image '{}'", device.image));
+        return [options]() -> std::unique_ptr<vdpa::Device> {
             return std::make_unique<soft::SoftDevice>(options);
         };
     }

@@ -4,6 +4,11 @@
 ///
 /// Called from vCPU threads, one call at a time per device (the transport's lock). Calls may wait
 /// for the device. None throws: what fails is a result.
+///
+/// Some are called beside that, from the transport's event loop and from who reports on the device,
+/// with no lock and while another call is under way: needs_reset(), guest_call(), config_call(),
+/// and what never changes (device_id(), offered_features(), queue_count(), max_queue_size(),
+/// config_size()). They wait for nobody.
 #pragma once
 
 #include <cstdint>

@@ -30,17 +30,6 @@ int decode(int status) {
 
 }  // namespace
 
-TemporaryDirectory::TemporaryDirectory() {
-    std::string name = std::filesystem::temp_directory_path() / "viaduct-test-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw SystemError("mkdtemp " + name);
-    root_ = name;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(root_, ignored);
-}
-
 Process::Process(const std::vector<std::string>& command, Seconds deadline)
     : deadline_(std::chrono::steady_clock::now() +
                 std::chrono::duration_cast<std::chrono::steady_clock::duration>(deadline)) {

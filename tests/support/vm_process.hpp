@@ -5,30 +5,16 @@
 #include <sys/types.h>
 
 #include <chrono>
-#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/fd.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace viaduct::test {
 
 using Seconds = std::chrono::duration<double>;
-
-/// A directory of its own under the system's temporary one, gone with it.
-class TemporaryDirectory {
-public:
-    TemporaryDirectory();
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    ~TemporaryDirectory();
-
-    [[nodiscard]] std::string path(const std::string& name) const { return root_ / name; }
-
-private:
-    std::filesystem::path root_;
-};
 
 /// What became of a process that has ended.
 struct Outcome {

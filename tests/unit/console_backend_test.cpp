@@ -1,126 +1,27 @@
 #include <fcntl.h>
-#include <poll.h>
-#include <pty.h>
-#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <array>
-#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include <gmock/gmock.h>
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
-#include "vmm/console/backend.hpp"
+#include "tests/unit/console_world.hpp"
 
 namespace viaduct::console {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = std::chrono::steady_clock;
 using testing::EndsWith;
 using testing::HasSubstr;
-
-class NoLine final : public devices::InterruptLine {
-public:
-    void set(bool /*asserted*/) noexcept override {}
-};
-
-/// A backend with a port before it, and a directory for its files.
-struct Console {
-    Console() {
-        std::string name = testing::TempDir() + "viaduct-console-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) std::abort();
-        directory = name;
-    }
-    Console(const Console&) = delete;
-    Console& operator=(const Console&) = delete;
-    ~Console() {
-        port.reset();
-        backend.reset();
-        std::filesystem::remove_all(directory);
-    }
-
-    [[nodiscard]] std::string path(const std::string& name) const { return directory / name; }
-    void open(const std::string& spec) {
-        backend = open_serial(spec, io);
-        port.emplace(line, *backend);
-        backend->attach(*port);
-        out(2, 0x01);
-    }
-    void close() {
-        backend->detach();
-        backend.reset();
-        port.reset();
-    }
-    void out(std::uint64_t offset, unsigned value) {
-        const std::byte byte{static_cast<std::uint8_t>(value)};
-        port->write(offset, {&byte, 1});
-    }
-    std::uint8_t in(std::uint64_t offset) {
-        std::byte byte{};
-        port->read(offset, {&byte, 1});
-        return std::to_integer<std::uint8_t>(byte);
-    }
-    void print(std::string_view text) {
-        for (const char c : text) out(0, static_cast<unsigned char>(c));
-    }
-    /// What a guest reads, the io_context running, until it is as long as wanted.
-    std::string guest_reads(std::size_t count) {
-        std::string text;
-        run_until([&] {
-            while ((in(5) & 0x01) != 0) text.push_back(static_cast<char>(in(0)));
-            return text.size() >= count;
-        });
-        return text;
-    }
-    template <typename F>
-    bool run_until(F&& done, std::chrono::seconds longest = 20s) {
-        const auto end = Clock::now() + longest;
-        while (!done()) {
-            if (Clock::now() > end) return false;
-            io.restart();
-            io.run_one_for(2ms);
-        }
-        return true;
-    }
-    /// What a client reads from its descriptor until it is as long as wanted.
-    std::string client_reads(int fd, std::size_t count) {
-        std::string text;
-        run_until([&] {
-            std::array<char, 4096> bytes{};
-            pollfd asked{fd, POLLIN, 0};
-            while (text.size() < count && ::poll(&asked, 1, 0) > 0) {
-                const ssize_t size = ::read(fd, bytes.data(), bytes.size());
-                if (size <= 0) return true;
-                text.append(bytes.data(), static_cast<std::size_t>(size));
-            }
-            return text.size() >= count;
-        });
-        return text;
-    }
-
-    boost::asio::io_context io;
-    std::filesystem::path directory;
-    NoLine line;
-    std::unique_ptr<SerialBackend> backend;
-    std::optional<devices::Serial> port;
-};
-
-std::string contents(const std::string& path) {
-    std::stringstream text;
-    text << std::ifstream(path).rdbuf();
-    return text.str();
-}
 
 std::string refusal(const std::string& spec) {
     boost::asio::io_context io;
@@ -130,10 +31,6 @@ std::string refusal(const std::string& spec) {
         return error.what();
     }
     return "nothing was wrong";
-}
-
-void write_all(int fd, std::string_view text) {
-    EXPECT_EQ(::write(fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
 }
 
 Fd connect_to(const std::string& path) {
@@ -175,7 +72,7 @@ TEST(SerialToFile, AFullDiskIsCounted) {
 TEST(SerialToFile, RefusalsSayWhatStandsInTheWay) {
     const Console console;
     EXPECT_THAT(refusal("file:" + console.path("no/log")), EndsWith("No such file or directory"));
-    EXPECT_THAT(refusal("file:" + console.directory.string()), HasSubstr("directory"));
+    EXPECT_THAT(refusal("file:" + console.path("")), HasSubstr("directory"));
     ASSERT_EQ(::mkfifo(console.path("fifo").c_str(), 0600), 0);
     EXPECT_THAT(refusal("file:" + console.path("fifo")), HasSubstr("start its reader first"));
 }
@@ -283,13 +180,13 @@ TEST(SerialToSocket, RefusalsSayWhatStandsInTheWay) {
     const std::string path = console.path("serial");
     console.open("unix:" + path);
     EXPECT_THAT(refusal("unix:" + path),
-                HasSubstr("in use by a running process: end it or choose"));
+                HasSubstr("--serial unix:" + path + ": in use by a running process: end it"));
     EXPECT_TRUE(std::filesystem::is_socket(path)) << "it was taken away from its owner";
     std::ofstream(console.path("file")) << "precious";
     EXPECT_THAT(refusal("unix:" + console.path("file")), HasSubstr("is not a socket"));
     EXPECT_EQ(contents(console.path("file")), "precious");
     EXPECT_THAT(refusal("unix:" + console.path("no/serial")),
-                HasSubstr("does the directory exist"));
+                HasSubstr(console.path("no") + " does not exist: create it"));
     EXPECT_THAT(refusal("unix:" + std::string(200, 'x')), HasSubstr("shorter"));
 }
 
@@ -312,6 +209,43 @@ TEST(SerialToSocket, AnOwnerTooBusyToAnswerIsNotDead) {
     EXPECT_TRUE(std::filesystem::is_socket(path));
 }
 
+/// The process can have no descriptor beyond those it has, as long as this lives.
+class NoMoreDescriptors {
+public:
+    NoMoreDescriptors() {
+        ::getrlimit(RLIMIT_NOFILE, &before_);
+        // The lowest that is free is the next to be given out.
+        const Fd next(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+        const rlimit limit{static_cast<rlim_t>(next.get()), before_.rlim_max};
+        EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    }
+    NoMoreDescriptors(const NoMoreDescriptors&) = delete;
+    NoMoreDescriptors& operator=(const NoMoreDescriptors&) = delete;
+    ~NoMoreDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+private:
+    rlimit before_{};
+};
+
+TEST(SerialToSocket, AClientThatCannotBeAcceptedYetWaitsAndCostsNothing) {
+    Console console;
+    const std::string path = console.path("serial");
+    console.open("unix:" + path);
+    const Fd client = connect_to(path);
+    write_all(client.get(), "x");
+    std::size_t wakes = 0;
+    testing::internal::CaptureStderr();
+    {
+        const NoMoreDescriptors scarcity;
+        wakes = console.io.run_for(200ms);
+    }
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                HasSubstr("--serial unix:" + path + ": accepting a client: Too many open files"));
+    EXPECT_GE(wakes, 1U);
+    EXPECT_LT(wakes, 10U);
+    EXPECT_EQ(console.guest_reads(1), "x");
+}
+
 TEST(SerialToPty, CarriesBothWaysAndKeepsOutputForWhoComesNext) {
     Console console;
     testing::internal::CaptureStderr();
@@ -332,167 +266,6 @@ TEST(SerialToPty, CarriesBothWaysAndKeepsOutputForWhoComesNext) {
         console.print("before\n");
     }
     EXPECT_EQ(console.backend->lost(), 0U);
-}
-
-/// Standard input and output are a whole process's: a child has them, and ends with what it says.
-struct SerialToStdio : testing::Test {
-    /// Runs a guest that echoes what it reads, behind `stdio`, until it read a line with a dot or
-    /// the person quits. Exit status 1 for the former, 2 for the latter. It prints that many lines
-    /// first, or one that says that it is ready.
-    [[noreturn]] static void run_guest(int in_fd, int out_fd, int lines = 0) {
-        ::dup2(in_fd, STDIN_FILENO);
-        ::dup2(out_fd, STDOUT_FILENO);
-        bool quit = false;
-        bool done = false;
-        {
-            Console console;
-            console.open("stdio");
-            console.backend->on_quit([&] { quit = true; });
-            for (int i = 1; i <= lines; ++i) console.print("line " + std::to_string(i) + "\n");
-            if (lines == 0) console.print("ready\n");
-            console.run_until(
-                [&] {
-                    while ((console.in(5) & 0x01) != 0) {
-                        const unsigned byte = console.in(0);
-                        console.out(0, byte);
-                        done |= byte == '.';
-                    }
-                    return quit || done;
-                },
-                20s);
-        }
-        ::_exit(quit ? 2 : done ? 1 : 3);
-    }
-
-    static int wait_for(pid_t child) {
-        int status = 0;
-        EXPECT_EQ(::waitpid(child, &status, 0), child);
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    }
-    static std::string read_until(int fd, std::string_view end) {
-        std::string text;
-        pollfd asked{fd, POLLIN, 0};
-        while (!text.ends_with(end) && ::poll(&asked, 1, 10'000) > 0) {
-            char c = 0;
-            if (::read(fd, &c, 1) != 1) break;
-            text.push_back(c);
-        }
-        return text;
-    }
-};
-
-TEST_F(SerialToStdio, OnATerminalEveryKeyIsTheGuestsButTheEscapes) {
-    int master_fd = -1;
-    int slave_fd = -1;
-    ASSERT_EQ(::openpty(&master_fd, &slave_fd, nullptr, nullptr, nullptr), 0);
-    const Fd master(master_fd);
-    const Fd slave(slave_fd);
-    termios before = {};
-    ::tcgetattr(slave_fd, &before);
-    const pid_t child = ::fork();
-    if (child == 0) run_guest(slave_fd, slave_fd);
-    EXPECT_EQ(read_until(master_fd, "ready\r\n"), "ready\r\n");
-    termios raw = {};
-    ::tcgetattr(slave_fd, &raw);
-    EXPECT_EQ(raw.c_lflag & (ICANON | ECHO | ISIG), 0U);
-    write_all(master_fd,
-              "\x03\x1a\x01"
-              "aZ");
-    EXPECT_EQ(read_until(master_fd, "Z"), "\x03\x1a\x01Z");
-    write_all(master_fd, "\x01x");
-    EXPECT_EQ(wait_for(child), 2);
-    termios after = {};
-    ::tcgetattr(slave_fd, &after);
-    EXPECT_EQ(after.c_lflag, before.c_lflag);
-    EXPECT_EQ(after.c_iflag, before.c_iflag);
-    EXPECT_EQ(::fcntl(slave_fd, F_GETFL) & O_NONBLOCK, 0) << "the shell's descriptor was changed";
-}
-
-TEST_F(SerialToStdio, ATerminalThatTakesNothingStopsNeitherTheGuestNorTheKeys) {
-    int master_fd = -1;
-    int slave_fd = -1;
-    ASSERT_EQ(::openpty(&master_fd, &slave_fd, nullptr, nullptr, nullptr), 0);
-    const Fd master(master_fd);
-    const Fd slave(slave_fd);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        ::alarm(20);
-        run_guest(slave_fd, slave_fd, 50'000);
-    }
-    EXPECT_EQ(read_until(master_fd, "line 1000\r\n").substr(0, 8), "line 1\r\n");
-    write_all(master_fd, "\x01x");
-    EXPECT_EQ(wait_for(child), 2);
-}
-
-TEST_F(SerialToStdio, StoppedAndContinuedThePersonHasTheTerminalInBetween) {
-    int master_fd = -1;
-    int slave_fd = -1;
-    ASSERT_EQ(::openpty(&master_fd, &slave_fd, nullptr, nullptr, nullptr), 0);
-    const Fd master(master_fd);
-    const Fd slave(slave_fd);
-    const auto is_raw = [&] {
-        termios modes = {};
-        ::tcgetattr(slave_fd, &modes);
-        return (modes.c_lflag & ICANON) == 0;
-    };
-    const pid_t child = ::fork();
-    if (child == 0) run_guest(slave_fd, slave_fd);
-    EXPECT_EQ(read_until(master_fd, "ready\r\n"), "ready\r\n");
-    ::kill(child, SIGTSTP);
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
-    ASSERT_TRUE(WIFSTOPPED(status));
-    EXPECT_FALSE(is_raw());
-    ::kill(child, SIGCONT);
-    for (int i = 0; i < 500 && !is_raw(); ++i) ::usleep(10'000);
-    EXPECT_TRUE(is_raw());
-    write_all(master_fd, "\x01x");
-    EXPECT_EQ(wait_for(child), 2);
-}
-
-TEST_F(SerialToStdio, PipesAreTakenByteForByte) {
-    std::array<int, 2> to{};
-    std::array<int, 2> from{};
-    ASSERT_EQ(::pipe2(to.data(), O_CLOEXEC), 0);
-    ASSERT_EQ(::pipe2(from.data(), O_CLOEXEC), 0);
-    const pid_t child = ::fork();
-    if (child == 0) run_guest(to[0], from[1]);
-    Fd writer(to[1]);
-    const Fd reader(from[0]);
-    ::close(to[0]);
-    ::close(from[1]);
-    std::string text;
-    for (int i = 0; i < 100'000; ++i) text.push_back(static_cast<char>('a' + i % 26));
-    text.push_back('.');
-    write_all(writer.get(), text);
-    writer.reset();
-    EXPECT_EQ(read_until(reader.get(), "."), "ready\n" + text);
-    EXPECT_EQ(wait_for(child), 1);
-}
-
-TEST_F(SerialToStdio, AFileIsReadToItsEndAndAFileIsAppendedTo) {
-    const Console files;
-    std::ofstream(files.path("in")) << "echo me.";
-    std::ofstream(files.path("out")) << "first\n";
-    const Fd in(::open(files.path("in").c_str(), O_RDONLY));
-    const Fd out(::open(files.path("out").c_str(), O_WRONLY | O_APPEND));
-    const pid_t child = ::fork();
-    if (child == 0) run_guest(in.get(), out.get());
-    EXPECT_EQ(wait_for(child), 1);
-    EXPECT_EQ(contents(files.path("out")), "first\nready\necho me.");
-}
-
-TEST_F(SerialToStdio, WithoutInputTheGuestStillSpeaks) {
-    std::array<int, 2> from{};
-    ASSERT_EQ(::pipe2(from.data(), O_CLOEXEC), 0);
-    const Fd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    const pid_t child = ::fork();
-    if (child == 0) run_guest(nothing.get(), from[1]);
-    ::close(from[1]);
-    const Fd reader(from[0]);
-    EXPECT_EQ(read_until(reader.get(), "ready\n"), "ready\n");
-    ::kill(child, SIGKILL);
-    EXPECT_EQ(wait_for(child), 128 + SIGKILL);
 }
 
 }  // namespace

@@ -249,7 +249,7 @@ class AcpiDisassembly : public Acpi {
 protected:
     void write_tables() const {
         for (const auto& [name, bytes] : tables_) {
-            std::ofstream file(folder_.path(name + ".aml"), std::ios::binary);
+            std::ofstream file(directory_.path(name + ".aml"), std::ios::binary);
             file.write(reinterpret_cast<const char*>(bytes.data()),
                        static_cast<std::streamsize>(bytes.size()));
         }
@@ -257,20 +257,20 @@ protected:
     /// Runs iasl and returns what it says. It exits with 0 in spite of most complaints.
     std::string iasl(const std::string& arguments) const {
         const std::string command =
-            "cd '" + folder_.path("") + "' && iasl " + arguments + " > log 2>&1";
+            "cd '" + directory_.path("") + "' && iasl " + arguments + " > log 2>&1";
         const int status = std::system(command.c_str());
         EXPECT_EQ(status, 0) << command << '\n' << text_of("log");
         return text_of("log");
     }
     std::string text_of(const std::string& file) const {
         std::stringstream text;
-        text << std::ifstream(folder_.path(file)).rdbuf();
+        text << std::ifstream(directory_.path(file)).rdbuf();
         EXPECT_FALSE(text.str().empty()) << file << " is empty or missing";
         return text.str();
     }
 
 private:
-    TemporaryFolder folder_;
+    test::TemporaryDirectory directory_;
 };
 
 bool has_complaint(const std::string& text) {

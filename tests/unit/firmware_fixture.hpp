@@ -4,7 +4,6 @@
 #include <elf.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <string>
@@ -18,6 +17,7 @@
 #include "base/error.hpp"
 #include "base/mapping.hpp"
 #include "firmware/kernel.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace viaduct::firmware {
 
@@ -68,25 +68,9 @@ inline std::string refusal_of(const std::function<void()>& action) {
     return "no error";
 }
 
-/// A folder of the test's own, gone with it.
-class TemporaryFolder {
-public:
-    TemporaryFolder() : path_(testing::TempDir() + "viaduct-firmware-XXXXXX") {
-        if (::mkdtemp(path_.data()) == nullptr) throw SystemError("mkdtemp of " + path_);
-    }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-
-    [[nodiscard]] std::string path(const std::string& name) const { return path_ + '/' + name; }
-
-private:
-    std::string path_;
-};
-
 class FirmwareFiles : public testing::Test {
 protected:
-    [[nodiscard]] std::string path(const std::string& name) const { return folder_.path(name); }
+    [[nodiscard]] std::string path(const std::string& name) const { return directory_.path(name); }
 
     std::string write(const std::string& name, const Content& content) const {
         std::ofstream file(path(name), std::ios::binary);
@@ -104,7 +88,7 @@ protected:
     }
 
 private:
-    TemporaryFolder folder_;
+    test::TemporaryDirectory directory_;
 };
 
 inline constexpr std::uint64_t preferred_address = 16 * mib;

@@ -108,6 +108,21 @@ TEST(GuestDevice, FeaturesThatTheDeviceRefusesAreRefusedToTheGuest) {
     EXPECT_TRUE(world.run());
 }
 
+TEST(GuestDevice, AGuestThatAsksAgainAndAgainForWhatItCannotHaveDoesNotFillTheLog) {
+    GuestWorld world;
+    world.guest();
+    testing::internal::CaptureStderr();
+    for (int i = 0; i < 100; ++i) {
+        world.node.fail_next("SET_FEATURES", EINVAL);
+        EXPECT_FALSE(world.guest().accept_features(world.guest().offered_features()));
+    }
+    world.close();
+    const std::string log = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 11) << log;
+    EXPECT_THAT(log, HasSubstr("device 'disk0' refuses the features"));
+    EXPECT_THAT(log, testing::EndsWith("device 'disk0': lines left out: 90\n"));
+}
+
 TEST(GuestDevice, AccessPlatformIsAlwaysSetTowardTheDevice) {
     GuestWorld world("vdpa_sim_block");
     ASSERT_TRUE(world.node.answers.needs_access_platform);

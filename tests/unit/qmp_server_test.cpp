@@ -10,6 +10,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/error.hpp"
 #include "tests/unit/qmp_world.hpp"
 
 namespace viaduct::control {
@@ -248,6 +249,24 @@ TEST(QmpServer, DeliversTheAnswerToQuitAndTheShutdownEventBeforeItCloses) {
     EXPECT_EQ(quitting->receive_line(), R"({"return": {}, "id": "bye"})");
     EXPECT_TRUE(is_closed(*quitting));
     EXPECT_FALSE(std::filesystem::exists(world.path()));
+}
+
+TEST(QmpServer, RefusesAnAddressThatIsNone) {
+    QmpWorld world;
+    for (const char* address : {"carrier-pigeon:5", "unix:", ""}) {
+        EXPECT_THAT([&] { world.server().listen(address); },
+                    testing::ThrowsMessage<Error>(HasSubstr("use unix:PATH")))
+            << address;
+    }
+}
+
+TEST(QmpServer, NamesTheOptionWhenItsAddressIsInUse) {
+    QmpWorld world;
+    const auto address = "unix:" + world.path();
+    EXPECT_THAT([&] { world.server().listen(address); },
+                testing::ThrowsMessage<Error>("--qmp " + address +
+                                              ": in use by a running process: end it or choose "
+                                              "another path"));
 }
 
 TEST(QmpServer, FinishesInBoundedTimeThoughAClientNeverReads) {

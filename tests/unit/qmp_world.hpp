@@ -15,8 +15,8 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "tests/qmp_client.hpp"
+#include "tests/support/temporary_directory.hpp"
 #include "tests/unit/qmp_conversation.hpp"
-#include "tests/unit/qmp_temporary_folder.hpp"
 #include "vmm/control/qmp_server.hpp"
 
 namespace viaduct::control {
@@ -41,7 +41,7 @@ public:
         server_.reset();
     }
 
-    [[nodiscard]] std::string path() const { return folder_.file("qmp"); }
+    [[nodiscard]] std::string path() const { return directory_.path("qmp"); }
     QmpServer& server() { return *server_; }
 
     [[nodiscard]] std::unique_ptr<tests::QmpClient> stranger() const {
@@ -106,7 +106,7 @@ private:
                        }});
     }
 
-    TemporaryFolder folder_;
+    test::TemporaryDirectory directory_;
     CommandTable commands_;
     boost::asio::io_context io_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{

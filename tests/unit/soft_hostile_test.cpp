@@ -1,7 +1,12 @@
 /// Guests that put nonsense into their rings: each case has a defined result, and a reset mends it.
+#include <algorithm>
+#include <memory>
+#include <optional>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/log_allowance.hpp"
 #include "tests/unit/soft_disk.hpp"
 #include "tests/unit/soft_held_image.hpp"
 
@@ -203,6 +208,34 @@ TEST_P(HostileRequest, WithContentThatWrapsTheAddressSpace) {
 
 TEST_P(HostileRequest, WithContentOfNoLength) {
     expect_io_error({{header_, 16, false}, {buffer_, 0, true}, {buffer_, 512, true}});
+}
+
+TEST(HostileRings, BrokenAgainAndAgainDoNotFillTheLog) {
+    testing::internal::CaptureStderr();
+    {
+        const TemporaryImage file("/dev/shm");
+        SoftDeviceOptions options;
+        options.image = file.path();
+        options.log = std::make_shared<LogAllowance>("disk");
+        std::optional<SoftDisk> disk;
+        for (int i = 0; i < 30; ++i) {
+            if (i % 10 == 0) {  // as after a failure
+                disk.reset();
+                disk.emplace(options, ring_size);
+            }
+            disk->start();
+            disk->driver().put_available(ring_size);
+            disk->driver().publish_and_kick();
+            ASSERT_TRUE(eventually(
+                [&] { return (disk->device().status() & virtio::status::needs_reset) != 0; }));
+            disk->device().reset();
+            disk->driver().start_at({});
+        }
+    }
+    const std::string log = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 11) << log;
+    EXPECT_THAT(log, testing::HasSubstr("queue 0: "));
+    EXPECT_THAT(log, testing::EndsWith("disk: lines left out: 20\n"));
 }
 
 TEST(HostileRequests, WithMoreBuffersThanTheDeviceSaidOnARingThatIsLongEnough) {

@@ -24,6 +24,8 @@ GuestDevice::GuestDevice(GuestDeviceOptions options, Open open, const AddressSpa
       memory_(memory),
       gate_(gate),
       on_broken_(std::move(on_broken)),
+      refusals_(fmt::format("device '{}'", options_.id)),
+      failures_(fmt::format("device '{}', failures", options_.id)),
       control_(control_thread_name(options_.id)) {
     control_.call([this] {
         auto device = open_();
@@ -130,7 +132,7 @@ bool GuestDevice::run_guarded(const char* what, const std::function<void()>& ope
 }
 
 void GuestDevice::break_device(const std::string& reason) {
-    log::error("device '{}' is broken until its guest resets it: {}", options_.id, reason);
+    failures_.error("device '{}' is broken until its guest resets it: {}", options_.id, reason);
     state_ = State::broken;
     suspended_ = false;
     path_.reset();
@@ -179,8 +181,8 @@ bool GuestDevice::accept_features(std::uint64_t features) noexcept {
         try {
             return path_->accept_features(features | virtio::feature::access_platform);
         } catch (const Error& refused) {
-            log::warning("device '{}' refuses the features {:#x}: {}", options_.id, features,
-                         refused.what());
+            refusals_.warning("device '{}' refuses the features {:#x}: {}", options_.id, features,
+                              refused.what());
             return false;
         }
     });
@@ -191,7 +193,8 @@ bool GuestDevice::start(std::span<const virtio::QueueSetup> queues) noexcept {
         if (state_ == State::broken) return false;
         for (const virtio::QueueSetup& queue : queues) {
             if (!queue.enabled || rings_in_memory(memory_, queue)) continue;
-            log::warning("device '{}': the guest placed a ring outside its memory", options_.id);
+            refusals_.warning("device '{}': the guest placed a ring outside its memory",
+                              options_.id);
             return false;
         }
         queues_.assign(queues.begin(), queues.end());
@@ -251,8 +254,8 @@ void GuestDevice::bring_to_rest() {
         suspended_ = true;
     } else if (const Personality* personality = find_personality(identity_.device_id);
                personality != nullptr && personality->drains && !drain()) {
-        log::warning("device '{}' still has requests in flight after {} ms", options_.id,
-                     options_.drain_timeout.count());
+        failures_.warning("device '{}' still has requests in flight after {} ms", options_.id,
+                          options_.drain_timeout.count());
     }
 }
 

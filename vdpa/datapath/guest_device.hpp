@@ -19,6 +19,7 @@
 
 #include "base/address_space.hpp"
 #include "base/event_loop.hpp"
+#include "base/log_allowance.hpp"
 #include "devices/virtio/device.hpp"
 #include "vdpa/datapath/drain.hpp"
 #include "vdpa/datapath/fast_path.hpp"
@@ -119,6 +120,8 @@ private:
     const AddressSpace& memory_;
     VcpuGate& gate_;
     OnBroken on_broken_;
+    LogAllowance refusals_;  // of what the guest asks for
+    LogAllowance failures_;  // the guest cannot crowd these out with refusals
 
     Identity identity_;
     Policy policy_ = Policy::automatic;

@@ -6,7 +6,6 @@
 #include <bit>
 
 #include "base/error.hpp"
-#include "base/log.hpp"
 
 namespace viaduct::soft {
 namespace {
@@ -172,8 +171,8 @@ std::optional<virtio::RingFault> QueueEngine::take_one() noexcept {
 void QueueEngine::break_down(virtio::RingFault fault) noexcept {
     broken_ = true;
     count(setup_.counters.ring_faults);
-    log::warning("{}: {}: the queue stops until the guest resets the device", setup_.name,
-                 virtio::describe(fault));
+    setup_.log.warning("{}: {}: the queue stops until the guest resets the device", setup_.name,
+                       virtio::describe(fault));
     setup_.needs_reset.store(true, std::memory_order_release);
     if (setup_.config_call != nullptr) setup_.config_call->signal();
 }

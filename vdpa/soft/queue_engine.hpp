@@ -18,6 +18,7 @@
 
 #include "base/event_fd.hpp"
 #include "base/io_uring.hpp"
+#include "base/log_allowance.hpp"
 #include "devices/virtio/split_ring_chain.hpp"
 #include "devices/virtio/split_ring_device_view.hpp"
 #include "vdpa/soft/block_request.hpp"
@@ -48,6 +49,7 @@ struct EngineSetup {
     const EventFd* config_call = nullptr;
     std::atomic<bool>& needs_reset;
     QueueCounters& counters;
+    LogAllowance& log;
 };
 
 class QueueEngine {

@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "base/error.hpp"
-#include "base/log.hpp"
 #include "devices/virtio/spec.hpp"
 
 namespace viaduct::soft {
@@ -56,7 +55,11 @@ SoftDevice::SoftDevice(const SoftDeviceOptions& options)
     : SoftDevice((check(options), open_image(options)), options) {}
 
 SoftDevice::SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& options)
-    : image_(std::move(image)), max_queue_size_(options.queue_size), queues_(options.queues) {
+    : image_(std::move(image)),
+      log_(options.log ? options.log
+                       : std::make_shared<LogAllowance>(fmt::format("image '{}'", image_->name()))),
+      max_queue_size_(options.queue_size),
+      queues_(options.queues) {
     check(options);
     std::copy(options.serial.begin(), options.serial.end(), terms_.serial.begin());
     describe_disk();
@@ -292,8 +295,9 @@ void SoftDevice::start_engine(unsigned index) {
     const std::string engine_name = fmt::format("image '{}', queue {}", name(), index);
     if (!ring) {
         // The guest's doing: told to the guest, as a fault in the ring later would be.
-        log::warning("{}: its rings do not lie in memory, or not aligned: the queue does not start",
-                     engine_name);
+        log_->warning(
+            "{}: its rings do not lie in memory, or not aligned: the queue does not start",
+            engine_name);
         needs_reset_.store(true, std::memory_order_release);
         if (config_call_ != nullptr) config_call_->signal();
         return;
@@ -310,7 +314,8 @@ void SoftDevice::start_engine(unsigned index) {
                     .call = queue.call,
                     .config_call = config_call_,
                     .needs_reset = needs_reset_,
-                    .counters = queue.counters},
+                    .counters = queue.counters,
+                    .log = *log_},
         *image_);
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/address_space.hpp"
+#include "base/log_allowance.hpp"
 #include "vdpa/device.hpp"
 #include "vdpa/soft/image/file_image.hpp"
 #include "vdpa/soft/image/image.hpp"
@@ -29,6 +30,9 @@ struct SoftDeviceOptions {
     unsigned queues = 1;             // 1 to 64
     std::uint16_t queue_size = 256;  // at most; a power of two, 4 to 1024
     std::string serial;              // 20 bytes at most
+    /// For what the guest does to its rings, which may end in the device being opened anew: with
+    /// the same options it goes on with what is left of the allowance. Null: one of its own.
+    std::shared_ptr<LogAllowance> log;
 };
 
 class SoftDevice final : public vdpa::Device {
@@ -106,6 +110,7 @@ private:
     void check_config_access(std::uint32_t offset, std::size_t length) const;
 
     std::unique_ptr<Image> image_;
+    std::shared_ptr<LogAllowance> log_;
     std::uint16_t max_queue_size_;
     std::uint64_t offered_ = 0;
     BlockTerms terms_;  // with the features that the driver accepted

@@ -3,13 +3,16 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <exception>
 #include <string_view>
 
-#include "base/error.hpp"
+#include <boost/asio/steady_timer.hpp>
+
 #include "base/log.hpp"
+#include "base/log_allowance.hpp"
+#include "base/unix_listener.hpp"
 #include "vmm/console/backends.hpp"
 #include "vmm/console/stream_backend.hpp"
-#include "vmm/console/unix_listener.hpp"
 
 namespace viaduct::console {
 namespace {
@@ -30,8 +33,9 @@ class SocketBackend final : public StreamBackend {
 public:
     SocketBackend(boost::asio::io_context& io, const std::string& path)
         : StreamBackend(io, path, Output::Reader::comes_and_goes),
-          listener_(path),
+          listener_("--serial", path),
           listening_(io),
+          pause_(io),
           client_(io) {
         listening_.assign(listener_.fd());
         wait_for_client();
@@ -48,14 +52,27 @@ private:
         listening_.async_wait(Descriptor::wait_read,
                               lifeline_.bind([this](const boost::system::error_code& error) {
                                   if (error) return;
-                                  accept_client();
-                                  wait_for_client();
+                                  try {
+                                      accept_client();
+                                      wait_for_client();
+                                  } catch (const std::exception& failure) {
+                                      failures_.warning("{}", failure.what());
+                                      rest();
+                                  }
                               }));
     }
 
+    /// A client that could not be accepted still waits, and would be seen again at once.
+    void rest() {
+        pause_.expires_after(UnixListener::rest);
+        pause_.async_wait(lifeline_.bind([this](const boost::system::error_code& error) {
+            if (!error) wait_for_client();
+        }));
+    }
+
     void accept_client() {
-        const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0) return;
+        Fd accepted = listener_.accept();
+        if (!accepted) return;
         if (client_.is_open() && gone_) {
             log::warning(
                 "serial {}: input of a client that left is lost: the guest does not read it",
@@ -63,11 +80,11 @@ private:
             leave();
         }
         if (client_.is_open()) {
-            (void)::send(fd, occupied.data(), occupied.size(), MSG_NOSIGNAL);
-            ::close(fd);
+            (void)::send(accepted.get(), occupied.data(), occupied.size(), MSG_NOSIGNAL);
             return;
         }
-        client_.assign(fd);
+        client_.assign(accepted.get());
+        (void)accepted.release();
         ++client_number_;
         ended_ = false;
         gone_ = false;
@@ -110,6 +127,8 @@ private:
 
     UnixListener listener_;
     Descriptor listening_;
+    boost::asio::steady_timer pause_;
+    LogAllowance failures_{"--serial unix:" + listener_.path()};
     Descriptor client_;
     unsigned client_number_ = 0;
     bool ended_ = false;  // the client sends no more

@@ -22,8 +22,9 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/log_allowance.hpp"
+#include "base/unix_listener.hpp"
 #include "vmm/control/connection.hpp"
-#include "vmm/control/listening_socket.hpp"
 #include "vmm/control/wire_text.hpp"
 
 namespace viaduct::control {
@@ -34,8 +35,7 @@ namespace json = boost::json;
 
 constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
-/// How long accepting rests when the process is out of descriptors.
-constexpr std::chrono::milliseconds rest{500};
+constexpr std::string_view unix_prefix = "unix:";
 
 json::object timestamp() {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -44,8 +44,15 @@ json::object timestamp() {
     return {{"seconds", seconds.count()}, {"microseconds", rest_of_it.count()}};
 }
 
+std::string path_of(std::string_view address) {
+    const auto path = address.starts_with(unix_prefix) ? address.substr(unix_prefix.size()) : "";
+    if (path.empty()) throw Error("--qmp {}: not a socket's address: use unix:PATH", address);
+    return std::string(path);
+}
+
 struct Listener {
-    Listener(asio::io_context& io, std::string_view address) : socket(address), waiter(io) {
+    Listener(asio::io_context& io, std::string_view address)
+        : socket("--qmp", path_of(address)), waiter(io) {
         // Asio closes what it is given, so it gets a descriptor of its own.
         const int own = ::fcntl(socket.fd(), F_DUPFD_CLOEXEC, 0);
         if (own < 0) throw SystemError("duplicating a listening socket");
@@ -58,7 +65,7 @@ struct Listener {
         socket.close();
     }
 
-    ListeningSocket socket;
+    UnixListener socket;
     asio::posix::stream_descriptor waiter;
 };
 
@@ -114,7 +121,7 @@ private:
                 asio::posix::stream_descriptor::wait_read, as_result);
             if (error || !listener->waiter.is_open()) co_return;
             if (accept_waiting(*listener)) continue;
-            asio::steady_timer pause(io_, rest);
+            asio::steady_timer pause(io_, UnixListener::rest);
             co_await pause.async_wait(as_result);
         }
     }
@@ -123,17 +130,17 @@ private:
     bool accept_waiting(Listener& listener) {
         try {
             while (const auto client = listener.socket.accept()) {
-                admit(client, listener.socket.address());
+                admit(client, listener.socket.path());
             }
             return true;
         } catch (const std::exception& error) {
-            log::warning("{}", error.what());
+            failures_.warning("{}", error.what());
             return false;
         }
     }
 
-    void admit(const Fd& client, const std::string& address) {
-        const auto name = fmt::format("client {} of {}", ++clients_seen_, address);
+    void admit(const Fd& client, const std::string& path) {
+        const auto name = fmt::format("client {} of {}{}", ++clients_seen_, unix_prefix, path);
         if (connections_.size() >= limits_.clients) {
             log::warning("qmp: {}: closed: {} clients are connected already", name,
                          connections_.size());
@@ -163,6 +170,7 @@ private:
     std::vector<std::shared_ptr<Listener>> listeners_;
     std::set<std::shared_ptr<Connection>> connections_;
     std::size_t clients_seen_ = 0;
+    LogAllowance failures_{"qmp"};
     asio::steady_timer progress_;  // cancelled when a connection may have become quiet
 };
 
