@@ -44,7 +44,7 @@ protected:
         constexpr std::size_t request_register = 0x200;
         const kvm_lapic_state lapic = vcpu_->lapic();
         const auto byte = static_cast<unsigned char>(
-            lapic.regs[request_register + vector / 32U * 16 + vector % 32U / 8]);
+            lapic.regs[request_register + std::size_t{vector} / 32 * 16 + vector % 32U / 8]);
         return (byte >> vector % 8U & 1) != 0;
     }
     [[nodiscard]] bool arrives(std::uint8_t vector) const {

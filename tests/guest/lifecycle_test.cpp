@@ -28,7 +28,7 @@ public:
         return qmp_.wait_event(event).at("data").at("reason").as_string().c_str();
     }
     std::size_t ticks() const { return process_.out().size(); }
-    bool ticks_go_on() {
+    bool ticks_go_on() const {
         const std::size_t before = ticks();
         for (int i = 0; i < 1000 && ticks() == before; ++i) {
             std::this_thread::sleep_for(std::chrono::milliseconds(10));

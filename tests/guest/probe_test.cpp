@@ -10,7 +10,7 @@ namespace {
 
 struct Case {
     std::string scenario;
-    std::string device = "";                // properties of the embedded device
+    std::string device = {};                // properties of the embedded device
     std::vector<std::string> options = {};  // of viaduct run
 };
 

@@ -22,6 +22,8 @@ public:
     static LabDevice hardware(const std::string& name, const std::string& disk);
 
     LabDevice(LabDevice&& other) noexcept;
+    LabDevice(const LabDevice&) = delete;
+    LabDevice& operator=(const LabDevice&) = delete;
     LabDevice& operator=(LabDevice&&) = delete;
     ~LabDevice();
 
