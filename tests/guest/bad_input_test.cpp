@@ -13,8 +13,6 @@
 namespace viaduct::test {
 namespace {
 
-using testing::TestWithParam;
-
 void expect_refused(const std::vector<std::string>& arguments,
                     const std::vector<std::string>& texts) {
     std::vector<std::string> command{viaduct_program(), "run"};

@@ -1,7 +1,6 @@
 #include "tests/lab/lab_device.hpp"
 
-#include <signal.h>
-
+#include <csignal>
 #include <fstream>
 #include <iostream>
 #include <utility>
@@ -43,7 +42,9 @@ LabDevice LabDevice::hardware(const std::string& name, const std::string& disk) 
 }
 
 LabDevice::LabDevice(LabDevice&& other) noexcept
-    : name_(std::exchange(other.name_, {})), path_(other.path_), daemon_(other.daemon_) {}
+    : name_(std::exchange(other.name_, {})),
+      path_(std::move(other.path_)),
+      daemon_(other.daemon_) {}
 
 LabDevice::~LabDevice() {
     if (name_.empty()) return;
