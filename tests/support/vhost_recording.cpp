@@ -1,11 +1,11 @@
 #include "tests/support/vhost_recording.hpp"
 
 #include <linux/vhost_types.h>
-#include <string.h>
 
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <span>
 #include <sstream>
@@ -124,7 +124,7 @@ void record_negotiation(Recorder& recorder) {
 }
 
 void record_map(Recorder& recorder) {
-    constexpr std::size_t size = 64 * 1024;
+    constexpr std::size_t size = 64U << 10;
     constexpr std::uint64_t iova = 0x100000;
     const Mapping memory("shared memory", size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
     recorder.iotlb("map", VHOST_IOTLB_UPDATE, iova, memory.bytes());

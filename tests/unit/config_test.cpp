@@ -15,13 +15,13 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
 using testing::SizeIs;
 using testing::ThrowsMessage;
 
 std::optional<Config> parse(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), "viaduct");
     std::vector<char*> argv;
+    argv.reserve(arguments.size());
     for (std::string& argument : arguments) argv.push_back(argument.data());
     return parse_command_line(static_cast<int>(argv.size()), argv.data());
 }

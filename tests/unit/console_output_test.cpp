@@ -224,7 +224,7 @@ TEST_F(SerialOutput, AGuestThatWaitsForTheTransmitterLosesNothingToASlowReader) 
                 most_kept = std::max<std::size_t>(most_kept, slow.kept());
                 std::this_thread::sleep_for(1ms);
             }
-            const std::byte byte = static_cast<std::byte>(c);
+            const auto byte = static_cast<std::byte>(c);
             port.write(0, {&byte, 1});
         }
     });
