@@ -68,7 +68,7 @@ public:
     void close() { guest_.reset(); }
 
     /// The queues as a driver has set them up: all enabled but those of `left_out`.
-    std::vector<virtio::QueueSetup> setups(std::vector<unsigned> left_out = {}) {
+    std::vector<virtio::QueueSetup> setups(const std::vector<unsigned>& left_out = {}) {
         std::vector<virtio::QueueSetup> all;
         for (const auto& driver : drivers_) all.push_back(driver->setup());
         for (const unsigned queue : left_out) all.at(queue).enabled = false;

@@ -69,9 +69,10 @@ private:
     std::string answer(RequestReader::Request request) {
         std::string line;
         boost::asio::io_context io;
-        boost::asio::co_spawn(
-            io, session_.answer(std::move(request)),
-            [&](const std::exception_ptr&, boost::json::object reply) { line = wire_text(reply); });
+        boost::asio::co_spawn(io, session_.answer(std::move(request)),
+                              [&](const std::exception_ptr&, const boost::json::object& reply) {
+                                  line = wire_text(reply);
+                              });
         io.run();
         return line;
     }

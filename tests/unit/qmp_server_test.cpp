@@ -123,7 +123,7 @@ TEST(QmpServer, RefusesAHugeRequestAndClosesItsConnection) {
     const QmpWorld world;
     const auto huge = world.client();
     const auto other = world.client();
-    huge->send("{\"execute\":\"query-name\",\"id\":\"" + std::string(Limits{}.request, 'x'));
+    huge->send(R"({"execute":"query-name","id":")" + std::string(Limits{}.request, 'x'));
     EXPECT_THAT(huge->receive_line().value(), HasSubstr("larger than 262144 bytes"));
     EXPECT_TRUE(is_closed(*huge));
     EXPECT_NO_THROW((void)other->execute("query-name"));

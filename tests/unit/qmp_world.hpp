@@ -89,7 +89,7 @@ private:
              .parameters = {{.name = "letters", .type = ArgumentType::integer, .doc = ""}},
              .run = [](const Arguments& arguments) -> boost::json::value {
                  const auto letters = arguments.get<std::int64_t>("letters");
-                 return boost::json::value(std::string(static_cast<std::size_t>(letters), 'x'));
+                 return boost::json::string(static_cast<std::size_t>(letters), 'x');
              }});
         commands_.add({.name = "stop",
                        .doc = "Emit STOP.",
