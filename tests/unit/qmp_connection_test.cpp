@@ -3,10 +3,10 @@
 #include <string>
 #include <utility>
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <gmock/gmock.h>
@@ -43,8 +43,7 @@ public:
 
 private:
     asio::awaitable<void> closed() {
-        boost::system::error_code cancelled;
-        co_await forever_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+        co_await forever_.async_wait(asio::as_tuple(asio::use_awaitable));
     }
 
     asio::steady_timer forever_;

@@ -35,7 +35,7 @@ struct stat status_of(const std::string& path) {
 /// Whether a direct descriptor takes requests that are aligned to `alignment` and no more than
 /// that.
 bool reads_aligned_to(int fd, std::uint32_t alignment) {
-    alignas(page) std::array<std::byte, std::size_t{2} * page> room;
+    alignas(page) std::array<std::byte, std::size_t{2} * page> room{};
     return ::pread(fd, room.data() + alignment, alignment, 0) > 0;
 }
 

@@ -55,7 +55,7 @@ private:
     struct InterruptChips {
         explicit InterruptChips(const kvm::Vm& vm);
         std::vector<kvm_irqchip> power_on;
-        kvm_pit_state2 pit;
+        kvm_pit_state2 pit{};
     };
 
     const kvm::Vm& vm_;
