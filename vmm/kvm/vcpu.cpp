@@ -25,6 +25,7 @@ Vcpu::Vcpu(const System& system, const Vm& vm, unsigned index)
       // The kernel's definition of what the mapping holds; page-aligned.
       run_(reinterpret_cast<kvm_run*>(shared_.data())) {}
 
+// NOLINTNEXTLINE(readability-make-member-function-const): it changes the vCPU, though no member.
 int Vcpu::run() noexcept {
     return ::ioctl(fd(), KVM_RUN, 0) < 0 ? errno : 0;
 }
