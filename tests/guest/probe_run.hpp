@@ -10,9 +10,6 @@
 
 namespace viaduct::test {
 
-/// What the probe writes to the debug-exit port for "passed", as an exit status.
-inline constexpr int probe_passed = 0x10 << 1 | 1;
-
 struct ProbeRun {
     std::string scenario;                   // with its keys: "smp cpus=4"
     std::vector<std::string> options = {};  // of viaduct run, beyond the kernel

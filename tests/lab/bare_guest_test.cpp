@@ -2,21 +2,18 @@
 // show what is tested: the simulator has one queue and neither EVENT_IDX nor INDIRECT_DESC, and
 // qemu-storage-daemon sends an interrupt of its own for every queue that starts, so that interrupts
 // are not counted there.
-#include <memory>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "tests/lab/in_one_world.hpp"
 #include "tests/lab/lab_device.hpp"
 #include "tests/lab/lab_image.hpp"
 #include "tests/support/vm_process.hpp"
 
 namespace viaduct::test {
 namespace {
-
-/// What the probe writes to the debug-exit port for "passed", as an exit status.
-constexpr int passed = 0x10 << 1 | 1;
 
 struct Devices {
     TemporaryDirectory directory;
@@ -26,19 +23,17 @@ struct Devices {
     LabDevice hardware = LabDevice::hardware("hardware", "disk1");
 };
 
-class BareGuest : public testing::Test {
+class BareGuest : public InOneWorld<Devices> {
 protected:
     static void SetUpTestSuite() {
         limit_iotlb_entries(1'000'000);
-        devices_ = std::make_unique<Devices>();
+        InOneWorld::SetUpTestSuite();
     }
-    static void TearDownTestSuite() { devices_.reset(); }
-    void SetUp() override { ASSERT_NE(devices_, nullptr) << "the devices could not be made"; }
     void TearDown() override { EXPECT_TRUE(vduse().daemon_lives()); }
 
-    static LabDevice& vduse() { return devices_->vduse; }
-    static LabDevice& simulated() { return devices_->simulated; }
-    static LabDevice& hardware() { return devices_->hardware; }
+    static LabDevice& vduse() { return world().vduse; }
+    static LabDevice& simulated() { return world().simulated; }
+    static LabDevice& hardware() { return world().hardware; }
 
     static void expect_pass(const LabDevice& device, const std::string& scenario,
                             const std::string& properties = "",
@@ -64,8 +59,8 @@ protected:
                                          device};
         command.insert(command.end(), options.begin(), options.end());
         const Outcome outcome = run(command, Seconds(180));
-        EXPECT_EQ(outcome.status, passed) << scenario << " on " << device << '\n'
-                                          << outcome.out << outcome.err;
+        EXPECT_EQ(outcome.status, probe_passed) << scenario << " on " << device << '\n'
+                                                << outcome.out << outcome.err;
     }
 
     static void expect_pass_on_all(const std::string& scenario) {
@@ -73,9 +68,6 @@ protected:
         expect_pass(simulated(), scenario);
         expect_pass(hardware(), scenario);
     }
-
-private:
-    static inline std::unique_ptr<Devices> devices_;
 };
 
 TEST_F(BareGuest, ReadsAndWrites) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/lab/in_one_world.hpp"
 #include "tests/lab/lab_device.hpp"
 #include "tests/lab/lab_image.hpp"
 #include "tests/lab/linux_guest.hpp"
@@ -43,25 +44,16 @@ struct World {
     Silence silence{guest, "/dev/vda", raw_image};
 };
 
-class EveryDeviceAtOnce : public testing::Test {
+class EveryDeviceAtOnce : public InOneWorld<World> {
 protected:
     static void SetUpTestSuite() {
         limit_iotlb_entries(1'000'000);
-        world_ = std::make_unique<World>();
+        InOneWorld::SetUpTestSuite();
     }
-    static void TearDownTestSuite() { world_.reset(); }
-    void SetUp() override { ASSERT_NE(world_, nullptr) << "the guest did not boot"; }
 
-    static World& world() { return *world_; }
-    static LinuxGuest& guest() { return world_->guest; }
+    static LinuxGuest& guest() { return world().guest; }
     static pid_t vmm() { return guest().pid(); }
-
-    /// What the command prints; expects it to succeed.
-    static std::string in_guest(const std::string& command) {
-        const Answer answer = guest().sh(command, LinuxGuest::patience * repeated(1));
-        EXPECT_EQ(answer.status, 0) << command << '\n' << answer.out;
-        return answer.out;
-    }
+    static std::string in_guest(const std::string& command) { return guest().expect(command); }
 
     static void expect_every_device_works() {
         for (const char* disk : {"vda", "vdb", "vdc", "vdd"}) expect_disk_works(disk);
@@ -98,9 +90,6 @@ protected:
         const unsigned long sent = std::stoul(counters, &end);
         return {sent, std::stoul(counters.substr(end))};
     }
-
-private:
-    static inline std::unique_ptr<World> world_;
 };
 
 TEST_F(EveryDeviceAtOnce, IsFoundByTheGuestWithItsSizeAndItsQueues) {

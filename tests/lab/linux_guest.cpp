@@ -12,8 +12,10 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "tests/support/repeated.hpp"
 
 namespace viaduct::test {
 namespace {
@@ -112,6 +114,12 @@ void LinuxGuest::wait_until_ready(Seconds limit) {
 Answer LinuxGuest::sh(std::string_view command, Seconds limit) {
     begin(command);
     return finish(limit);
+}
+
+std::string LinuxGuest::expect(const std::string& command) {
+    const Answer answer = sh(command, patience * repeated(1));
+    EXPECT_EQ(answer.status, 0) << command << '\n' << answer.out;
+    return answer.out;
 }
 
 void LinuxGuest::begin(std::string_view command) {

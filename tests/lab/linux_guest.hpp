@@ -38,6 +38,8 @@ public:
     void wait_until_ready(Seconds limit = patience);
     /// Runs a command of one line to its end.
     Answer sh(std::string_view command, Seconds limit = patience);
+    /// What a command of one line prints; expects it to succeed.
+    std::string expect(const std::string& command);
     /// Sends a command whose end nobody waits for, but for finish().
     void begin(std::string_view command);
     Answer finish(Seconds limit = patience);

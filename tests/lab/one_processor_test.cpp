@@ -2,12 +2,12 @@
 // virtio devices have no MSI-X. It is booted once, and the tests follow one another in it.
 #include <csignal>
 #include <fstream>
-#include <memory>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "tests/lab/in_one_world.hpp"
 #include "tests/lab/lab_device.hpp"
 #include "tests/lab/lab_image.hpp"
 #include "tests/lab/linux_guest.hpp"
@@ -49,32 +49,21 @@ struct World {
          .devices = {vduse.option("queue-size=64"), simulated.option(), hardware.option()}}};
 };
 
-class OneProcessor : public testing::Test {
+class OneProcessor : public InOneWorld<World> {
 protected:
     static void SetUpTestSuite() {
         reserve_huge_pages(256);
-        world_ = std::make_unique<World>();
+        InOneWorld::SetUpTestSuite();
     }
-    static void TearDownTestSuite() { world_.reset(); }
-    void SetUp() override { ASSERT_NE(world_, nullptr) << "the guest did not boot"; }
 
-    static World& world() { return *world_; }
-    static LinuxGuest& guest() { return world_->guest; }
-
-    static std::string in_guest(const std::string& command) {
-        const Answer answer = guest().sh(command);
-        EXPECT_EQ(answer.status, 0) << command << '\n' << answer.out;
-        return answer.out;
-    }
+    static LinuxGuest& guest() { return world().guest; }
+    static std::string in_guest(const std::string& command) { return guest().expect(command); }
 
     static std::uint64_t interrupts_by_line() {
         return std::stoull(in_guest(
             "awk '/IO-APIC.*virtio/ { n += $2 } /PCI-MSI/ { n = -1; exit } END { print n }' "
             "/proc/interrupts"));
     }
-
-private:
-    static inline std::unique_ptr<World> world_;
 };
 
 TEST_F(OneProcessor, WorksWithInterruptsByLine) {

@@ -59,6 +59,9 @@ std::string viaduct_program();
 std::string probe_image();
 std::string probe64_image();
 
+/// What that guest writes to the debug-exit port for "passed", as an exit status.
+inline constexpr int probe_passed = 0x10 << 1 | 1;
+
 /// A file of `bytes` bytes whose sector s is filled with the byte s + 1 (mod 251).
 void make_pattern_image(const std::string& path, std::uint64_t bytes);
 

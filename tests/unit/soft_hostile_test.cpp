@@ -245,9 +245,9 @@ TEST(HostileRequests, WithMoreBuffersThanTheDeviceSaidOnARingThatIsLongEnough) {
     SoftDisk disk(options, 256);
     disk.start();
     const Iova buffer = disk.memory().allocate(std::size_t{127} * 512);
-    EXPECT_EQ(disk.run(0, VIRTIO_BLK_T_IN, 0, buffer, 126 * 512, Framing::plain, 126),
+    EXPECT_EQ(disk.run(0, VIRTIO_BLK_T_IN, 0, buffer, std::size_t{126} * 512, Framing::plain, 126),
               VIRTIO_BLK_S_OK);
-    EXPECT_EQ(disk.run(0, VIRTIO_BLK_T_IN, 0, buffer, 127 * 512, Framing::plain, 127),
+    EXPECT_EQ(disk.run(0, VIRTIO_BLK_T_IN, 0, buffer, std::size_t{127} * 512, Framing::plain, 127),
               VIRTIO_BLK_S_IOERR);
 }
 
@@ -290,7 +290,7 @@ TEST_F(HeldRing, AnIndirectTableRewrittenAfterSubmissionChangesNothing) {
     const Iova innocent = disk_.put(Bytes(512, std::byte{0xcc}));
     const Iova status = disk_.put_status();
     const Iova rogue_status = disk_.put_status();
-    const Iova table = disk_.memory().allocate(3 * 16, 16);
+    const Iova table = disk_.memory().allocate(std::size_t{3} * 16, 16);
     const auto write_table = [&](Iova content, Iova status_at) {
         disk_.memory().store(
             table, virtio::Descriptor{disk_.put_header(VIRTIO_BLK_T_IN, 0), 16, flag::next, 1});

@@ -20,7 +20,6 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
 using testing::ThrowsMessage;
 
 constexpr const char* path = "/dev/vhost-vdpa-7";
@@ -28,7 +27,7 @@ constexpr const char* path = "/dev/vhost-vdpa-7";
 /// Two pieces of guest memory with a gap between them.
 class TwoRegions {
 public:
-    static constexpr std::size_t size = 64 * 1024;
+    static constexpr std::size_t size = std::size_t{64} * 1024;
     static constexpr std::uint64_t first = 0x10'0000;
     static constexpr std::uint64_t second = 0x1000'0000;
 
