@@ -35,11 +35,11 @@ const sockaddr* generic(const sockaddr_un& address) {
 }  // namespace
 
 UnixListener::UnixListener(std::string_view option, std::string path)
-    : path_(std::move(path)), name_(fmt::format("{} unix:{}", option, path_)) {
+    : ListeningSocket(option, "unix:" + path), path_(std::move(path)) {
     if (path_.size() > longest_path) {
         throw Error(
-            "{}: the path has {} bytes and a unix socket's at most {}: choose a shorter one", name_,
-            path_.size(), longest_path);
+            "{}: the path has {} bytes and a unix socket's at most {}: choose a shorter one",
+            name(), path_.size(), longest_path);
     }
     clear_the_way();
     bind_and_listen();
@@ -53,7 +53,7 @@ std::optional<UnixListener::FileId> UnixListener::file_id(const std::string& pat
 
 Fd UnixListener::new_socket() const {
     Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!socket) throw SystemError(name_ + ": socket");
+    if (!socket) throw SystemError(name() + ": socket");
     return socket;
 }
 
@@ -63,7 +63,7 @@ void UnixListener::clear_the_way() const {
     if (!S_ISSOCK(status.st_mode)) {
         throw Error(
             "{}: a file that is not a socket stands there: remove it or choose another path",
-            name_);
+            name());
     }
     const Fd probe = new_socket();
     const auto target = socket_address(path_);
@@ -71,12 +71,12 @@ void UnixListener::clear_the_way() const {
     const int error = connected ? 0 : errno;
     if (error == ENOENT) return;
     // EAGAIN: somebody listens, and is too busy to answer.
-    if (connected || error == EAGAIN || error == EPROTOTYPE) throw Error(in_use, name_);
+    if (connected || error == EAGAIN || error == EPROTOTYPE) throw Error(in_use, name());
     if (error != ECONNREFUSED) {
-        throw SystemError(name_ + ": asking whether somebody listens there", error);
+        throw SystemError(name() + ": asking whether somebody listens there", error);
     }
     if (::unlink(path_.c_str()) != 0 && errno != ENOENT) {
-        throw SystemError(name_ + ": removing the socket of a process that is gone");
+        throw SystemError(name() + ": removing the socket of a process that is gone");
     }
 }
 
@@ -89,28 +89,17 @@ void UnixListener::bind_and_listen() {
         const int error = errno;
         if (error == ENOENT) {
             throw Error("{}: the directory {} does not exist: create it or choose another path",
-                        name_, std::filesystem::path(path_).parent_path().string());
+                        name(), std::filesystem::path(path_).parent_path().string());
         }
-        if (error == EADDRINUSE) throw Error(in_use, name_);
-        throw SystemError(name_ + ": making the socket", error);
+        if (error == EADDRINUSE) throw Error(in_use, name());
+        throw SystemError(name() + ": making the socket", error);
     }
     own_file_ = file_id(path_);
     if (::listen(socket_.get(), backlog) != 0) {
         const int error = errno;
-        close();
-        throw SystemError(name_ + ": listen", error);
+        UnixListener::close();
+        throw SystemError(name() + ": listen", error);
     }
-}
-
-Fd UnixListener::accept() {
-    while (socket_) {
-        Fd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-        if (client || errno == EAGAIN) return client;
-        if (errno != EINTR && errno != ECONNABORTED) {
-            throw SystemError(name_ + ": accepting a client");
-        }
-    }
-    return {};
 }
 
 void UnixListener::close() noexcept {

@@ -8,38 +8,27 @@
 
 #include <sys/types.h>
 
-#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "base/fd.hpp"
+#include "base/listening_socket.hpp"
 
 namespace viaduct {
 
-class UnixListener {
+class UnixListener final : public ListeningSocket {
 public:
-    /// How long to leave the socket alone after accept() threw: who waits there is seen again at
-    /// once, and what is missing is seldom back by then.
-    static constexpr std::chrono::milliseconds rest{500};
-
     /// `option` is the operator's ("--qmp"): errors begin with it and `unix:PATH`. Throws Error
     /// that tells what stands in the way and what to do.
     UnixListener(std::string_view option, std::string path);
     UnixListener(const UnixListener&) = delete;
     UnixListener& operator=(const UnixListener&) = delete;
-    ~UnixListener() { close(); }
+    ~UnixListener() override { UnixListener::close(); }
 
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
-    /// Non-blocking, readable when somebody connects; -1 when closed.
-    [[nodiscard]] int fd() const noexcept { return socket_.get(); }
-
-    /// The next connection, non-blocking; empty when nobody waits or the socket is closed. Throws
-    /// SystemError when the process or the machine is out of descriptors or memory.
-    [[nodiscard]] Fd accept();
 
     /// Stops listening and removes the file.
-    void close() noexcept;
+    void close() noexcept override;
 
 private:
     struct FileId {
@@ -54,8 +43,6 @@ private:
     void bind_and_listen();
 
     std::string path_;
-    std::string name_;  // in errors
-    Fd socket_;
     std::optional<FileId> own_file_;
 };
 

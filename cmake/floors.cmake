@@ -2,12 +2,14 @@
 # file in a floor's folder is part of it.
 
 function(add_floor name)
-    cmake_parse_arguments(FLOOR "" "" "FOLDERS;USES" ${ARGN})
+    cmake_parse_arguments(FLOOR "" "" "FOLDERS;EXCEPT;USES" ${ARGN})
     set(patterns ${FLOOR_FOLDERS})
     list(TRANSFORM patterns APPEND "/*.cpp")
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${patterns})
     list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
-    list(FILTER sources EXCLUDE REGEX "/vmm/ctl/")
+    foreach(folder IN LISTS FLOOR_EXCEPT)
+        list(FILTER sources EXCLUDE REGEX "/${folder}/")
+    endforeach()
     add_library(${name} STATIC ${sources})
     target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
     target_link_libraries(${name} PUBLIC ${FLOOR_USES} PRIVATE viaduct_warnings)
@@ -26,7 +28,7 @@ add_asl(viaduct_firmware firmware/acpi)
 
 add_floor(viaduct_vdpa FOLDERS vdpa USES viaduct_devices)
 
-add_floor(viaduct_vmm FOLDERS vmm USES viaduct_vdpa viaduct_firmware Boost::json)
+add_floor(viaduct_vmm FOLDERS vmm EXCEPT vmm/ctl USES viaduct_vdpa viaduct_firmware Boost::json)
 # Asio's own code is compiled once, in vmm/control/asio.cpp. One thread runs the io_context and its
 # queue is behind a mutex, so the fences, which TSan does not know, order nothing.
 target_compile_definitions(viaduct_vmm PUBLIC BOOST_ASIO_SEPARATE_COMPILATION
@@ -34,4 +36,9 @@ target_compile_definitions(viaduct_vmm PUBLIC BOOST_ASIO_SEPARATE_COMPILATION
 set_source_files_properties(vmm/control/version.cpp PROPERTIES COMPILE_DEFINITIONS
     "VERSION_MAJOR=${PROJECT_VERSION_MAJOR};VERSION_MINOR=${PROJECT_VERSION_MINOR};VERSION_MICRO=${PROJECT_VERSION_PATCH}")
 set_source_files_properties(vmm/config.cpp PROPERTIES COMPILE_DEFINITIONS
+    "VIADUCT_VERSION=\"${PROJECT_VERSION}\"")
+
+# What viaductctl is made of: a program beside the VMM that shares the lowest floor with it.
+add_floor(viaduct_ctl FOLDERS vmm/ctl USES viaduct_base Boost::json)
+set_source_files_properties(vmm/ctl/command_line.cpp PROPERTIES COMPILE_DEFINITIONS
     "VIADUCT_VERSION=\"${PROJECT_VERSION}\"")

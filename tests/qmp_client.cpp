@@ -56,8 +56,16 @@ bool wait_readable(int fd, Clock::time_point deadline) {
 QmpClient::QmpClient(const std::string& path, Duration limit) {
     const auto deadline = Clock::now() + limit;
     socket_ = connect(path, deadline);
-    auto greeting = receive(std::chrono::ceil<Duration>(deadline - Clock::now()));
-    if (!greeting) throw Error("{}: closed without a greeting", path);
+    receive_greeting(std::chrono::ceil<Duration>(deadline - Clock::now()));
+}
+
+QmpClient::QmpClient(Fd socket, Duration limit) : socket_(std::move(socket)) {
+    receive_greeting(limit);
+}
+
+void QmpClient::receive_greeting(Duration limit) {
+    auto greeting = receive(limit);
+    if (!greeting) throw Error("the QMP server closed the connection without a greeting");
     greeting_ = std::move(*greeting);
 }
 

@@ -1,6 +1,6 @@
 /// A synchronous QMP client for tests: connects to a unix socket (also one that is about to
-/// appear), executes commands and waits for events. Works with QEMU as well. Whatever does not come
-/// in time is an Error.
+/// appear) or takes any connected one, executes commands and waits for events. Works with QEMU as
+/// well. Whatever does not come in time is an Error.
 #pragma once
 
 #include <chrono>
@@ -36,6 +36,8 @@ public:
 
     /// Connects, retrying until the socket answers, and reads the greeting.
     explicit QmpClient(const std::string& path, Duration limit = patience);
+    /// Over a socket that is connected, and reads the greeting.
+    explicit QmpClient(Fd socket, Duration limit = patience);
 
     [[nodiscard]] const boost::json::object& greeting() const noexcept { return greeting_; }
 
@@ -62,6 +64,8 @@ public:
     [[nodiscard]] int fd() const noexcept { return socket_.get(); }
 
 private:
+    void receive_greeting(Duration limit);
+
     Fd socket_;
     std::string received_;
     boost::json::object greeting_;

@@ -11,7 +11,8 @@
 #include <fmt/ranges.h>
 
 #include "base/error.hpp"
-#include "vmm/nearest_name.hpp"
+#include "base/nearest_name.hpp"
+#include "vmm/control/address.hpp"
 #include "vmm/properties.hpp"
 
 namespace viaduct::vmm {
@@ -32,8 +33,10 @@ std::uint16_t parse_queue_size(const std::string& value) {
 datapath::Policy parse_policy(const std::string& value) {
     if (value == "auto") return datapath::Policy::automatic;
     if (value == "fast") return datapath::Policy::fast;
+    if (value == "slow") return datapath::Policy::slow;
     if (value == "fast-only") return datapath::Policy::fast_only;
-    throw Error("--device vdpa: datapath={} is not known: use auto, fast or fast-only", value);
+    throw Error("--device vdpa: datapath={} is not known: use auto, fast, slow or fast-only",
+                value);
 }
 
 void check_source(const DeviceConfig& device, const std::string& text) {
@@ -124,8 +127,10 @@ void add_options(CLI::App& run, Config& config, Raw& raw) {
         ->allow_extra_args(false);
     run.add_option("--serial", config.serial, "16550 at 0x3f8, default stdio")
         ->type_name("stdio|none|pty|file:PATH|unix:PATH");
-    run.add_option("--qmp", config.qmp, "control socket; repeat for more")
-        ->type_name("unix:PATH")
+    run.add_option("--qmp", config.qmp,
+                   "where QMP is spoken (ADDR 127.0.0.1 or [::1]); repeat for "
+                   "more")
+        ->type_name("unix:PATH|tcp:ADDR:PORT|stdio")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->allow_extra_args(false);
     run.add_option("--debug-exit", raw.debug_exit,
@@ -149,6 +154,7 @@ void interpret(const CLI::App& run, const Raw& raw, Config& config) {
         config.devices.push_back(parse_device(text, config.devices.size()));
     }
     refuse_duplicate_ids(config.devices);
+    control::check_addresses(config.qmp, config.serial);
 }
 
 }  // namespace
@@ -183,7 +189,7 @@ DeviceConfig parse_device(const std::string& text, std::size_t index) {
     }
     DeviceConfig device;
     device.id = fmt::format("vdpa{}", index);
-    const std::array setters{
+    std::vector setters{
         PropertySetter{"path", [&](const auto& value) { device.path = value; }},
         PropertySetter{"image", [&](const auto& value) { device.image = value; }},
         PropertySetter{"fd",
@@ -205,9 +211,18 @@ DeviceConfig parse_device(const std::string& text, std::size_t index) {
                            device.read_only = parse_switch("--device vdpa: readonly", value);
                        }},
         PropertySetter{"serial", [&](const auto& value) { device.serial = value; }},
+        PropertySetter{"poll-us",
+                       [&](const auto& value) {
+                           device.poll = std::chrono::microseconds(
+                               parse_number("--device vdpa: poll-us", value, 0, 1'000'000));
+                       }},
     };
+    for (PropertySetter& setter : throttle_setters(device.throttle)) {
+        setters.push_back(std::move(setter));
+    }
     apply_properties("--device vdpa", properties, setters);
     check_source(device, text);
+    datapath::check(device.throttle.limits);
     return device;
 }
 
@@ -215,6 +230,8 @@ std::optional<Config> parse_command_line(int argc, char** argv) {
     CLI::App app{"Viaduct: a KVM virtual machine monitor for vDPA devices", "viaduct"};
     app.set_version_flag("--version", VIADUCT_VERSION);
     CLI::App& run = *app.add_subcommand("run", "run a virtual machine");
+    // For those who write README.md; hidden, as it is of no use to a machine.
+    const CLI::App& reference = *app.add_subcommand("qmp-reference", "")->group("");
     app.require_subcommand(1);
     Config config;
     Raw raw;
@@ -232,6 +249,7 @@ std::optional<Config> parse_command_line(int argc, char** argv) {
         throw Error("{} (viaduct run --help tells more)", wrong.what());
     }
     refuse_leftovers(run);
+    config.prints_qmp_reference = reference.parsed();
     interpret(run, raw, config);
     return config;
 }

@@ -2,6 +2,7 @@
 /// or devices.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include "base/log.hpp"
 #include "vdpa/datapath/offered_features.hpp"
 #include "vmm/guest_memory.hpp"
+#include "vmm/throttle_properties.hpp"
 
 namespace viaduct::vmm {
 
@@ -21,6 +23,8 @@ struct DeviceConfig {
     std::optional<int> fd;
     std::optional<datapath::Policy> policy;
     std::optional<std::uint16_t> queue_size;
+    std::optional<std::chrono::microseconds> poll;  // of the slow path, before it sleeps
+    ThrottleConfig throttle;
     // The embedded device's only.
     unsigned queues = 1;
     bool read_only = false;
@@ -28,6 +32,9 @@ struct DeviceConfig {
 };
 
 struct Config {
+    /// `viaduct qmp-reference`: the rest is not looked at.
+    bool prints_qmp_reference = false;
+
     static constexpr unsigned max_cpus = 64;
 
     std::string name = "viaduct";

@@ -17,11 +17,17 @@
 namespace viaduct::vmm {
 namespace {
 
-datapath::GuestDeviceOptions guest_options(const DeviceConfig& device) {
+datapath::GuestDeviceOptions guest_options(const DeviceConfig& device,
+                                           datapath::ThrottleGroups& groups) {
     datapath::GuestDeviceOptions options;
     options.id = device.id;
     options.policy = device.policy;
     options.queue_size = device.queue_size;
+    options.longest_poll = device.poll.value_or(options.longest_poll);
+    const ThrottleConfig& throttle = device.throttle;
+    options.throttle_group =
+        groups.find_or_create(throttle.group.empty() ? device.id : throttle.group);
+    options.throttle = throttle.limits;
     return options;
 }
 
@@ -30,9 +36,14 @@ datapath::GuestDeviceOptions guest_options(const DeviceConfig& device) {
 Machine::Device::Device(const datapath::GuestDeviceOptions& options,
                         datapath::GuestDevice::Open open, Machine& machine, unsigned slot)
     : guest_device(options, std::move(open), machine.memory_.address_space(), machine.threads_,
-                   [&machine, id = options.id](const std::string& reason) {
-                       machine.observer_.on_device_broken(id, reason);
-                   }),
+                   {.on_broken =
+                        [&machine, id = options.id](const std::string& reason) {
+                            machine.observer_.on_device_broken(id, reason);
+                        },
+                    .on_switched =
+                        [&machine, id = options.id](const datapath::SwitchReport& report) {
+                            machine.observer_.on_datapath_changed(id, report);
+                        }}),
       intx(machine.platform_.interrupts().line(firmware::gsi_of(slot, 0))),
       transport(std::make_shared<virtio::PciTransport>(guest_device, machine.pci_platform(), *intx,
                                                        pci::Bdf::of_slot(slot), options.id)),
@@ -104,8 +115,8 @@ void Machine::add_vcpus() {
 void Machine::add_devices() {
     for (const DeviceConfig& device : config_.devices) {
         const auto slot = static_cast<unsigned>(devices_.size() + 1);  // 0 is the host bridge
-        devices_.push_back(
-            std::make_unique<Device>(guest_options(device), opener(device), *this, slot));
+        devices_.push_back(std::make_unique<Device>(guest_options(device, throttle_groups_),
+                                                    opener(device), *this, slot));
     }
 }
 

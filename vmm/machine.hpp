@@ -57,6 +57,8 @@ public:
         virtual void on_resume() = 0;
         virtual void on_reset(Cause cause) = 0;
         virtual void on_device_broken(const std::string& id, const std::string& reason) = 0;
+        virtual void on_datapath_changed(const std::string& id,
+                                         const datapath::SwitchReport& report) = 0;
         /// The last call: the vCPUs stand still for good, the devices are at rest.
         virtual void on_shutdown(Cause cause, int exit_status) = 0;
     };
@@ -107,6 +109,7 @@ public:
     [[nodiscard]] const std::vector<std::unique_ptr<Device>>& devices() const noexcept {
         return devices_;
     }
+    [[nodiscard]] datapath::ThrottleGroups& throttle_groups() noexcept { return throttle_groups_; }
     /// KVM's own counters.
     [[nodiscard]] const kvm::Stats& vm_stats() const noexcept { return vm_stats_; }
     [[nodiscard]] const std::vector<kvm::Stats>& vcpu_stats() const noexcept { return vcpu_stats_; }
@@ -159,6 +162,7 @@ private:
     std::vector<kvm::Stats> vcpu_stats_;
     std::vector<x86::CpuState> power_on_cpus_;
     VcpuThreads threads_;
+    datapath::ThrottleGroups throttle_groups_;
     std::vector<std::unique_ptr<Device>> devices_;
     EventLoop lifecycle_;  // last: its thread uses all of the above
 };

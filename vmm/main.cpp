@@ -33,6 +33,11 @@ public:
     void on_device_broken(const std::string& id, const std::string& reason) override {
         server_.emit("VDPA_DEVICE_BROKEN", {{"id", id}, {"reason", reason}});
     }
+    void on_datapath_changed(const std::string& id, const datapath::SwitchReport& report) override {
+        auto content = control::describe(report);
+        content["id"] = id;
+        server_.emit("VDPA_DATAPATH_CHANGED", std::move(content));
+    }
     void on_shutdown(Cause cause, int exit_status) override {
         exit_status_ = exit_status;
         server_.emit("SHUTDOWN", describe(cause));
@@ -66,12 +71,6 @@ private:
     console::SerialBackend& console_;
 };
 
-void add_commands(control::CommandTable& commands, Machine& machine) {
-    control::add_machine_commands(commands, machine);
-    control::add_vdpa_commands(commands, machine);
-    control::add_statistics_commands(commands, machine);
-}
-
 int run(const Config& config) {
     log::set_level(config.log_level);
     boost::asio::io_context io(1);
@@ -82,7 +81,7 @@ int run(const Config& config) {
     EventReporter reporter(io, server);
     const auto console = console::open_serial(config.serial, io);
     Machine machine(config, *console, reporter);
-    add_commands(commands, machine);
+    control::add_commands(commands, machine);
     for (const std::string& address : config.qmp) server.listen(address);
     const ConsoleLink link(*console, machine);
     signals.async_wait([&](const auto& error, int) {
@@ -103,7 +102,12 @@ int main(int argc, char** argv) {
     ::signal(SIGPIPE, SIG_IGN);
     try {
         const auto config = viaduct::vmm::parse_command_line(argc, argv);
-        return config ? viaduct::vmm::run(*config) : 0;
+        if (!config) return 0;
+        if (config->prints_qmp_reference) {
+            fmt::print("{}", viaduct::control::qmp_reference());
+            return 0;
+        }
+        return viaduct::vmm::run(*config);
     } catch (const std::exception& failure) {
         fmt::print(stderr, "viaduct: {}\n", failure.what());
         return 1;

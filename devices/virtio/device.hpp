@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "base/address.hpp"
@@ -63,6 +64,9 @@ public:
     /// The device's own doorbell page for the queue, to be mapped into the guest while the device
     /// runs; empty when there is none.
     [[nodiscard]] virtual std::span<std::byte> doorbell_page(unsigned queue) const noexcept = 0;
+    /// `listener` is called, on any thread, when doorbell_page() has changed while the device runs;
+    /// when it returns the guest has what is right now. An empty one: nobody listens any more.
+    virtual void set_doorbell_listener(std::function<void()> listener) = 0;
 };
 
 }  // namespace viaduct::virtio

@@ -11,7 +11,9 @@ namespace viaduct::virtio {
 
 PciNotify::PciNotify(Device& device, devices::Doorbells& doorbells, unsigned queues,
                      std::string name)
-    : device_(device), doorbells_(doorbells), name_(std::move(name)), queues_(queues) {}
+    : device_(device), doorbells_(doorbells), name_(std::move(name)), queues_(queues) {
+    device_.set_doorbell_listener([this] { refresh(); });
+}
 
 void PciNotify::move(std::optional<Gpa> address) noexcept {
     const std::lock_guard lock(mutex_);
@@ -28,6 +30,7 @@ void PciNotify::start(std::span<const QueueSetup> queues) noexcept {
     for (unsigned i = 0; i < queues_.size() && i < queues.size(); ++i) {
         if (!queues[i].enabled) continue;
         queues_[i].wanted = true;
+        queues_[i].runs = true;
         queues_[i].doorbell = device_.doorbell_page(i);
         connect(i);
     }
@@ -36,8 +39,20 @@ void PciNotify::start(std::span<const QueueSetup> queues) noexcept {
 void PciNotify::stop() noexcept {
     const std::lock_guard lock(mutex_);
     for (Queue& queue : queues_) {
+        queue.runs = false;
         queue.doorbell = {};
         queue.page.reset();
+    }
+}
+
+void PciNotify::refresh() noexcept {
+    const std::lock_guard lock(mutex_);
+    for (unsigned i = 0; i < queues_.size(); ++i) {
+        Queue& queue = queues_[i];
+        if (!queue.runs) continue;
+        queue.doorbell = device_.doorbell_page(i);
+        if (queue.doorbell.empty()) queue.page.reset();
+        connect(i);
     }
 }
 

@@ -5,7 +5,7 @@
 ///
 /// Doorbells are attached when their queue is first started and kept over device resets, because
 /// taking one away costs the host milliseconds; they follow the BAR. A doorbell page is mapped
-/// between start() and stop() only.
+/// between start() and stop() only, and while the device has it.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,9 @@ namespace viaduct::virtio {
 class PciNotify final : public devices::BusDevice {
 public:
     PciNotify(Device& device, devices::Doorbells& doorbells, unsigned queues, std::string name);
+    PciNotify(const PciNotify&) = delete;
+    PciNotify& operator=(const PciNotify&) = delete;
+    ~PciNotify() override { device_.set_doorbell_listener({}); }
 
     /// The BAR is at `address` now; nothing: it is off the bus.
     void move(std::optional<Gpa> address) noexcept;
@@ -43,10 +46,13 @@ private:
     using Registration = std::unique_ptr<devices::Doorbells::Registration>;
     struct Queue {
         bool wanted = false;            // has run since the function's reset
+        bool runs = false;
         std::span<std::byte> doorbell;  // the device's page while the queue runs, if it has one
         Registration eventfd;
         Registration page;
     };
+    /// The device's doorbell pages have come or gone while it runs.
+    void refresh() noexcept;
     // With mutex_ held.
     void connect(unsigned index) noexcept;
     /// The queue works on, the slower way.

@@ -71,6 +71,8 @@ const char* describe(RingFault fault) noexcept {
             return "the length of an indirect table is no multiple of 16, or 0";
         case RingFault::indirect_not_mapped:
             return "an indirect table lies outside memory";
+        case RingFault::buffer_not_mapped:
+            return "a buffer lies outside memory";
         case RingFault::no_room_for_the_status:
             return "a request has no byte for its status";
     }

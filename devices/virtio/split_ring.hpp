@@ -153,6 +153,7 @@ enum class RingFault {
     indirect_in_indirect,
     indirect_bad_length,
     indirect_not_mapped,
+    buffer_not_mapped,
     no_room_for_the_status,
 };
 

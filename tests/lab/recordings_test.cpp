@@ -29,7 +29,7 @@ protected:
     }
 
     [[nodiscard]] std::string image(std::uint64_t bytes) const {
-        const std::string path = directory_.path("disk.raw");
+        std::string path = directory_.path("disk.raw");
         make_pattern_image(path, 0);
         std::filesystem::resize_file(path, bytes);
         return path;

@@ -39,6 +39,11 @@ private:
 class GuestWorld {
 public:
     static constexpr const char* path = "/dev/vhost-vdpa-0";
+    // Guest memory, and the slow path's rings of a disk with one queue of 256 entries.
+    static constexpr const char* map_guest = "IOTLB_UPDATE 0x100000 0x1000000";
+    static constexpr const char* map_shadow = "IOTLB_UPDATE 0x7ffffffce000 0x32000";
+    static constexpr const char* unmap_guest = "IOTLB_INVALIDATE 0x100000 0x1000000";
+    static constexpr const char* unmap_shadow = "IOTLB_INVALIDATE 0x7ffffffce000 0x32000";
 
     explicit GuestWorld(const std::string& recording = "vduse_block")
         : node(load_recording(recording)) {
@@ -55,10 +60,12 @@ public:
                 options,
                 [this] { return std::make_unique<vhost::VdpaDevice>(device_path, node.open()); },
                 memory.space(), gate,
-                [this](const std::string& reason) {
-                    const std::lock_guard lock(mutex_);
-                    broken_.push_back(reason);
-                });
+                datapath::GuestDevice::Observer{.on_broken =
+                                                    [this](const std::string& reason) {
+                                                        const std::lock_guard lock(mutex_);
+                                                        broken_.push_back(reason);
+                                                    },
+                                                .on_switched = {}});
             for (unsigned queue = 0; queue < guest_->queue_count(); ++queue) {
                 drivers_.push_back(std::make_unique<RingDriver>(memory, ring_size, false));
             }

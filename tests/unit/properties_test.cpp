@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "base/error.hpp"
-#include "vmm/nearest_name.hpp"
+#include "base/nearest_name.hpp"
 
 namespace viaduct::vmm {
 namespace {

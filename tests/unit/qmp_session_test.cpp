@@ -256,7 +256,8 @@ TEST(QmpSession, ListsItsCommandsByName) {
         conversation.negotiate().say(R"({"execute":"query-commands"})"),
         ElementsAre(
             R"({"return": [{"name": "balloon"}, {"name": "device_del"}, {"name": "qmp_capabilities"}, )"
-            R"({"name": "query-commands"}, {"name": "query-name"}, {"name": "query-version"}, )"
+            R"({"name": "query-commands"}, {"name": "query-name"}, {"name": "query-qmp-schema"}, )"
+            R"({"name": "query-version"}, )"
             R"({"name": "set_link"}]})"));
 }
 

@@ -53,6 +53,20 @@ public:
         return client;
     }
 
+    /// On the server's own thread.
+    void listen(const std::string& address) {
+        std::promise<void> done;
+        boost::asio::post(io_, [&] {
+            try {
+                server_->listen(address);
+                done.set_value();
+            } catch (...) {
+                done.set_exception(std::current_exception());
+            }
+        });
+        done.get_future().get();
+    }
+
     /// Lets the commands `wait` return.
     void release() {
         boost::asio::post(io_, [this] { released_.cancel(); });

@@ -141,8 +141,11 @@ public:
 
     /// Posts the same chain in an indirect table of its own.
     std::uint16_t add_indirect(std::span<const Buffer> buffers) {
+        return add_indirect(buffers,
+                            memory_.allocate(buffers.size() * sizeof(virtio::Descriptor), 16));
+    }
+    std::uint16_t add_indirect(std::span<const Buffer> buffers, Iova table) {
         const std::size_t bytes = buffers.size() * sizeof(virtio::Descriptor);
-        const Iova table = memory_.allocate(bytes, 16);
         for (std::size_t i = 0; i < buffers.size(); ++i) {
             const bool last = i + 1 == buffers.size();
             memory_.store(table + i * sizeof(virtio::Descriptor),

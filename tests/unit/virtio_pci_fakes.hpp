@@ -188,6 +188,9 @@ public:
     explicit FakeDevice(unsigned queues = 2) : kicks_(queues), calls_(queues) {}
 
     std::uint32_t device_id() const noexcept override { return id; }
+    void set_doorbell_listener(std::function<void()> listener) override {
+        doorbell_listener = std::move(listener);
+    }
     std::uint64_t offered_features() const noexcept override { return features; }
     unsigned queue_count() const noexcept override { return static_cast<unsigned>(kicks_.size()); }
     std::uint16_t max_queue_size(unsigned queue) const noexcept override {
@@ -239,6 +242,7 @@ public:
     bool starts_well = true;
     std::function<void()> on_start;
     std::function<void()> on_reset;
+    std::function<void()> doorbell_listener;
     mutable std::vector<std::vector<std::byte>> doorbells;
 
     std::atomic<bool> broken = false;

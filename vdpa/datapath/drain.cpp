@@ -31,9 +31,16 @@ RingIndices::RingIndices(const AddressSpace& memory, const virtio::QueueSetup& q
       used_index_(index_at(memory, queue.device_area)) {}
 
 bool RingIndices::idle() const noexcept {
-    // acquire on used: what the device wrote for the requests it says are done is visible too.
-    const auto used = std::atomic_ref(*used_index_).load(std::memory_order_acquire);
-    return used == std::atomic_ref(*avail_index_).load(std::memory_order_acquire);
+    return used() == avail();
+}
+
+virtio::RingIndex RingIndices::avail() const noexcept {
+    return virtio::RingIndex(std::atomic_ref(*avail_index_).load(std::memory_order_acquire));
+}
+
+virtio::RingIndex RingIndices::used() const noexcept {
+    // acquire: what the device wrote for the requests it says are done is visible too.
+    return virtio::RingIndex(std::atomic_ref(*used_index_).load(std::memory_order_acquire));
 }
 
 bool wait_until_idle(std::span<const RingIndices> rings, std::chrono::milliseconds timeout) {

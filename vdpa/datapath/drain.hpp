@@ -9,6 +9,7 @@
 
 #include "base/address_space.hpp"
 #include "devices/virtio/device.hpp"
+#include "devices/virtio/split_ring.hpp"
 
 namespace viaduct::datapath {
 
@@ -19,6 +20,9 @@ public:
     RingIndices(const AddressSpace& memory, const virtio::QueueSetup& queue) noexcept;
 
     [[nodiscard]] bool idle() const noexcept;
+    /// Where the driver stands; where the device does too while the ring is idle.
+    [[nodiscard]] virtio::RingIndex avail() const noexcept;
+    [[nodiscard]] virtio::RingIndex used() const noexcept;
 
 private:
     std::uint16_t* avail_index_;

@@ -1,66 +1,30 @@
 #include "vdpa/datapath/fast_path.hpp"
 
-#include "base/error.hpp"
-#include "devices/virtio/spec.hpp"
+#include "devices/virtio/split_ring_device_view.hpp"
 
 namespace viaduct::datapath {
 
-namespace status = virtio::status;
-
-void FastPath::prepare(std::uint64_t features) {
-    device_.set_status(status::acknowledge);
-    device_.set_status(status::acknowledge | status::driver);
-    device_.set_features(features);
-}
-
-bool FastPath::accept_features(std::uint64_t features) {
-    device_.set_features(features);
-    device_.set_status(status::acknowledge | status::driver | status::features_ok);
-    return (device_.status() & status::features_ok) != 0;
-}
-
-void FastPath::provide_memory() {
-    if (mapped_ && map_is_stale_) release_memory();
-    if (!mapped_) device_.map(memory_.regions());
-    mapped_ = true;
-    map_is_stale_ = false;
-}
-
-void FastPath::release_memory() {
-    if (mapped_) device_.unmap(memory_.regions());
-    mapped_ = false;
-}
-
-void FastPath::start(std::span<const virtio::QueueSetup> queues,
-                     std::span<const QueueNotifiers> notifiers, const EventFd& config_call) {
-    provide_memory();
-    for (unsigned queue = 0; queue < queues.size(); ++queue) {
-        const virtio::QueueSetup& setup = queues[queue];
-        if (!setup.enabled) continue;
-        device_.set_queue_size(queue, setup.size);
-        device_.set_ring_addresses(queue,
-                                   {setup.descriptors, setup.driver_area, setup.device_area});
-        device_.set_ring_state(queue, vdpa::SplitRingState{0});
-        device_.set_kick(queue, notifiers[queue].kick);
-        device_.set_call(queue, notifiers[queue].call);
+std::vector<RingWiring> guest_wiring(std::span<const virtio::QueueSetup> queues,
+                                     const RingBases& bases,
+                                     std::span<const QueueNotifiers> notifiers) {
+    std::vector<RingWiring> rings;
+    for (std::size_t queue = 0; queue < queues.size(); ++queue) {
+        rings.push_back({queues[queue],
+                         {bases[queue].value()},
+                         &notifiers[queue].kick,
+                         &notifiers[queue].call});
     }
-    device_.set_config_call(config_call);
-    for (unsigned queue = 0; queue < queues.size(); ++queue) {
-        if (queues[queue].enabled) device_.enable_queue(queue, true);
-    }
-    constexpr std::uint8_t running =
-        status::acknowledge | status::driver | status::features_ok | status::driver_ok;
-    device_.set_status(running);
-    const std::uint8_t now = device_.status();
-    if ((now & running) != running || (now & status::needs_reset) != 0) {
-        throw Error("vDPA device {} did not start: its status is {:#x}, {:#x} was expected",
-                    device_.name(), now, running);
-    }
+    return rings;
 }
 
-void FastPath::reset() {
-    device_.reset();
-    map_is_stale_ = !device_.keeps_map_over_reset();
+void ask_for_kicks(const AddressSpace& memory, std::span<const virtio::QueueSetup> queues,
+                   const RingBases& bases, bool event_idx) {
+    for (std::size_t queue = 0; queue < queues.size(); ++queue) {
+        if (!queues[queue].enabled) continue;
+        if (const auto ring = virtio::SplitRing::find(memory, queues[queue])) {
+            virtio::SplitRingDeviceView(*ring, event_idx, bases[queue]).take_over();
+        }
+    }
 }
 
 }  // namespace viaduct::datapath

@@ -1,57 +1,36 @@
 /// The fast path: the device works on the guest's own rings, kicked and calling by the guest's own
-/// eventfds, and nobody stands between. This is the sequence of operations on a vdpa::Device that
-/// gets there and back; nothing here knows a device type.
-///
-/// On the device's control thread only; throws what the device throws.
+/// eventfds, and nobody stands between.
 #pragma once
 
-#include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/address_space.hpp"
 #include "base/event_fd.hpp"
 #include "devices/virtio/device.hpp"
-#include "vdpa/device.hpp"
+#include "devices/virtio/split_ring.hpp"
+#include "vdpa/datapath/device_session.hpp"
 
 namespace viaduct::datapath {
 
-/// The guest's eventfds of one queue.
+/// The guest's eventfds of one queue. They stay the same objects whatever the path.
 struct QueueNotifiers {
     EventFd kick;
     EventFd call;
 };
 
-class FastPath {
-public:
-    FastPath(vdpa::Device& device, const AddressSpace& memory) : device_(device), memory_(memory) {}
+/// Where each queue's ring stands, by queue: nothing before it is in flight.
+using RingBases = std::vector<virtio::RingIndex>;
 
-    /// After open or reset: a driver is there, and the configuration space can be read as one that
-    /// accepts `features` finds it (the kernel would otherwise accept none at the first read).
-    void prepare(std::uint64_t features);
+/// What the device is given on the fast path.
+std::vector<RingWiring> guest_wiring(std::span<const virtio::QueueSetup> queues,
+                                     const RingBases& bases,
+                                     std::span<const QueueNotifiers> notifiers);
 
-    /// Gives the device the guest's memory, unless it has it already. Done before there is a guest,
-    /// so that a limit on locked memory is the operator's to hear of.
-    void provide_memory();
-
-    /// FEATURES_OK; false when the device does not keep it (virtio 1.2, 3.1.1, step 6).
-    bool accept_features(std::uint64_t features);
-
-    /// Memory, rings, eventfds, enabled rings, and then DRIVER_OK, in this order: some devices only
-    /// look at the rings that are enabled when DRIVER_OK comes.
-    void start(std::span<const virtio::QueueSetup> queues,
-               std::span<const QueueNotifiers> notifiers, const EventFd& config_call);
-
-    /// Status 0. The caller has seen to it that nothing is in flight.
-    void reset();
-
-    /// Takes guest memory away from the device for good.
-    void release_memory();
-
-private:
-    vdpa::Device& device_;
-    const AddressSpace& memory_;
-    bool mapped_ = false;
-    bool map_is_stale_ = false;
-};
+/// Before the device takes over rings that somebody else served: asks the guest for kicks from
+/// `bases` on, whatever that one left behind. Devices do not always do it themselves (vdpa_sim
+/// never clears a NO_NOTIFY).
+void ask_for_kicks(const AddressSpace& memory, std::span<const virtio::QueueSetup> queues,
+                   const RingBases& bases, bool event_idx);
 
 }  // namespace viaduct::datapath

@@ -6,7 +6,6 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "devices/virtio/spec.hpp"
-#include "vdpa/datapath/personality/personality.hpp"
 
 namespace viaduct::datapath {
 namespace {
@@ -18,12 +17,12 @@ std::string control_thread_name(const std::string& id) {
 }  // namespace
 
 GuestDevice::GuestDevice(GuestDeviceOptions options, Open open, const AddressSpace& memory,
-                         VcpuGate& gate, OnBroken on_broken)
+                         VcpuGate& gate, Observer observer)
     : options_(std::move(options)),
       open_(std::move(open)),
       memory_(memory),
       gate_(gate),
-      on_broken_(std::move(on_broken)),
+      observer_(std::move(observer)),
       refusals_(fmt::format("device '{}'", options_.id)),
       failures_(fmt::format("device '{}', failures", options_.id)),
       control_(control_thread_name(options_.id)) {
@@ -40,7 +39,7 @@ GuestDevice::~GuestDevice() {
     control_.unwatch(device_config_call_.fd());
     control_.call([this] {
         try {
-            bring_to_rest();
+            bring_to_rest();  // and the drain's limit is said once
             close_device();
         } catch (const std::exception& failure) {
             log::warning("device '{}' did not close in order: {}", options_.id, failure.what());
@@ -58,17 +57,45 @@ GuestDevice::Identity GuestDevice::identify(vdpa::Device& device) {
 }
 
 void GuestDevice::apply_options() {
-    const Personality* personality = find_personality(identity_.device_id);
-    const bool switchable = personality != nullptr && personality->switchable;
-    policy_ = options_.policy.value_or(switchable ? Policy::automatic : Policy::fast_only);
-    if (policy_ == Policy::automatic && !switchable) {
+    choose_policy();
+    check_queue_size();
+    offered_ = identity_.features;
+    notifiers_ = std::vector<QueueNotifiers>(identity_.queue_sizes.size());
+    if (!switchable_) {
+        if (!options_.throttle.any()) return;
+        throw Error(
+            "device '{}' has I/O limits, but stays on the fast path, where nobody would enforce "
+            "them: leave the limits away, or use datapath=auto where the device type allows it",
+            options_.id);
+    }
+    offered_ = switchable_features(identity_.features, personality_->not_switchable);
+    records_ = std::vector<QueueRecord>(identity_.queue_sizes.size());
+    join_throttle(options_.throttle_group ? options_.throttle_group
+                                          : std::make_shared<ThrottleGroup>(options_.id));
+    if (!options_.throttle.any()) return;
+    if (policy_ == Policy::fast) {
+        throw Error(
+            "device '{}' has I/O limits and datapath=fast, where nobody would enforce them: use "
+            "datapath=auto or slow",
+            options_.id);
+    }
+    throttle_group_->set_limits(options_.throttle, ThrottleGroup::TimePoint::clock::now());
+}
+
+void GuestDevice::choose_policy() {
+    personality_ = find_personality(identity_.device_id);
+    const bool automatic = personality_ != nullptr && personality_->automatic;
+    policy_ = options_.policy.value_or(automatic ? Policy::automatic : Policy::fast_only);
+    switchable_ = personality_ != nullptr && policy_ != Policy::fast_only;
+    if (personality_ == nullptr && (policy_ == Policy::automatic || policy_ == Policy::slow)) {
         throw Error(
             "device '{}' ({}) cannot change its data path at run time: use datapath=fast or "
             "datapath=fast-only",
             options_.id, virtio::device_type_name(identity_.device_id));
     }
-    offered_ = datapath::offered_features(identity_.features, policy_);
-    notifiers_ = std::vector<QueueNotifiers>(identity_.queue_sizes.size());
+}
+
+void GuestDevice::check_queue_size() const {
     if (!options_.queue_size) return;
     const unsigned wanted = *options_.queue_size;
     if (!std::has_single_bit(wanted)) {
@@ -107,17 +134,57 @@ void GuestDevice::adopt_device(std::unique_ptr<vdpa::Device> device) {
     for (unsigned queue = 0; queue < queue_count(); ++queue) {
         doorbells_.push_back(device_->doorbell_page(queue));
     }
-    path_.emplace(*device_, memory_);
+    if (switchable_) slow_path_ = make_slow_path();
+    path_.emplace(DataPathSetup{*device_, memory_, personality_, gate_, notifiers_,
+                                device_config_call_, slow_path_.get()});
     path_->prepare(offered_);
     path_->provide_memory();
+    look_at_disk();
+}
+
+void GuestDevice::look_at_disk() {
+    if (personality_ == nullptr || personality_->describe_disk == nullptr) return;
+    std::vector<std::byte> config(identity_.config_size);
+    device_->read_config(0, config);
+    const Disk disk = personality_->describe_disk(identity_.features, config);
+    const std::lock_guard lock(report_mutex_);
+    disk_ = disk;
+}
+
+std::optional<Disk> GuestDevice::disk() const {
+    const std::lock_guard lock(report_mutex_);
+    return disk_;
+}
+
+std::unique_ptr<SlowPath> GuestDevice::make_slow_path() {
+    // A fault is of the run that it comes from, and means nothing to the next.
+    const auto report = [this](auto&& handle) {
+        return [this, handle](const std::string& fault) {
+            control_.post([this, handle, fault, run = run_.load()] {
+                if (run == run_) handle(fault);
+            });
+        };
+    };
+    return std::make_unique<SlowPath>(SlowPathSetup{
+        .name = fmt::format("device '{}'", options_.id),
+        .memory = memory_,
+        .personality = personality_,
+        .queue_sizes = identity_.queue_sizes,
+        .iova_range = device_->iova_range(),
+        .notifiers = notifiers_,
+        .records = records_,
+        .longest_poll = options_.longest_poll,
+        .on_guest_fault = report([this](const std::string& fault) { on_guest_fault(fault); }),
+        .on_device_fault = report([this](const std::string& fault) { break_device(fault); })});
 }
 
 void GuestDevice::close_device() {
     if (state_ != State::broken) {
-        path_->reset();
+        (void)path_->reset(device_stopped_, std::chrono::milliseconds(0));
         path_->release_memory();
     }
     path_.reset();
+    slow_path_.reset();
     device_.reset();
 }
 
@@ -134,8 +201,10 @@ bool GuestDevice::run_guarded(const char* what, const std::function<void()>& ope
 void GuestDevice::break_device(const std::string& reason) {
     failures_.error("device '{}' is broken until its guest resets it: {}", options_.id, reason);
     state_ = State::broken;
-    suspended_ = false;
+    ++run_;
+    if (path_) path_->abandon();
     path_.reset();
+    slow_path_.reset();
     // Closing resets the device. A doorbell page that is still in the guest must not go before the
     // guest's reset has taken it out.
     if (std::all_of(doorbells_.begin(), doorbells_.end(), [](auto page) { return page.empty(); })) {
@@ -143,15 +212,25 @@ void GuestDevice::break_device(const std::string& reason) {
     }
     needs_reset_ = true;
     config_call_.signal();
-    if (on_broken_) on_broken_(reason);
+    if (observer_.on_broken) observer_.on_broken(reason);
 }
 
 void GuestDevice::on_device_config_call() {
     if (!device_config_call_.take() || state_ == State::broken) return;
     run_guarded("configuration change", [this] {
-        if ((device_->status() & virtio::status::needs_reset) != 0) needs_reset_ = true;
+        if ((device_->status() & virtio::status::needs_reset) != 0) {
+            device_stopped_ = true;
+            needs_reset_ = true;
+        }
+        look_at_disk();
         config_call_.signal();
     });
+}
+
+void GuestDevice::on_guest_fault(const std::string& fault) {
+    refusals_.warning("device '{}' needs a reset by its guest: {}", options_.id, fault);
+    needs_reset_ = true;
+    config_call_.signal();
 }
 
 void GuestDevice::read_config(std::uint32_t offset, std::span<std::byte> bytes) noexcept {
@@ -197,10 +276,11 @@ bool GuestDevice::start(std::span<const virtio::QueueSetup> queues) noexcept {
                               options_.id);
             return false;
         }
-        queues_.assign(queues.begin(), queues.end());
         return run_guarded("start", [&] {
-            path_->start(queues, notifiers_, device_config_call_);
-            state_ = State::fast;
+            const PathKind kind = wanted_path();
+            path_->start(kind, queues);
+            state_ = kind == PathKind::fast ? State::fast : State::slow;
+            doorbells_shown_ = kind == PathKind::fast;
         });
     });
 }
@@ -208,11 +288,13 @@ bool GuestDevice::start(std::span<const virtio::QueueSetup> queues) noexcept {
 void GuestDevice::reset() noexcept {
     control_.call([this] {
         run_guarded("reset", [this] {
+            doorbells_shown_ = false;  // the transport has taken them out
             if (state_ == State::broken) {
                 reopen_device();
             } else {
                 reset_device();
             }
+            device_stopped_ = false;
             needs_reset_ = false;
             state_ = State::idle;
         });
@@ -224,9 +306,8 @@ void GuestDevice::reset_device() {
         // Another vCPU must not make buffers available between the drain and the reset.
         std::optional<VcpusPaused> paused;
         if (state_ == State::fast) paused.emplace(gate_);
-        bring_to_rest();
-        path_->reset();
-        suspended_ = false;
+        if (!path_->reset(device_stopped_, options_.drain_timeout)) warn_of_requests_in_flight();
+        ++run_;
     }
     path_->prepare(offered_);
 }
@@ -238,45 +319,28 @@ void GuestDevice::stop() {
 void GuestDevice::resume() {
     control_.call([this] {
         run_guarded("resume", [this] {
-            if (!suspended_) return;
-            suspended_ = false;
-            device_->resume();
-            kick_all_queues();
+            if (path_) path_->go_on();
         });
     });
 }
 
 void GuestDevice::bring_to_rest() {
     // A device that asks for a reset has stopped: there is nothing to wait for.
-    if (state_ != State::fast || suspended_ || needs_reset_) return;
-    if (device_->supports_suspend() && device_->supports_resume()) {
-        device_->suspend();
-        suspended_ = true;
-    } else if (const Personality* personality = find_personality(identity_.device_id);
-               personality != nullptr && personality->drains && !drain()) {
-        failures_.warning("device '{}' still has requests in flight after {} ms", options_.id,
-                          options_.drain_timeout.count());
-    }
+    if (!path_ || device_stopped_) return;
+    if (!path_->rest(options_.drain_timeout)) warn_of_requests_in_flight();
 }
 
-bool GuestDevice::drain() {
-    std::vector<RingIndices> rings;
-    for (const virtio::QueueSetup& queue : queues_) {
-        if (queue.enabled) rings.emplace_back(memory_, queue);
-    }
-    // A vCPU may have been stopped between its avail.idx store and its notify.
-    kick_all_queues();
-    return wait_until_idle(rings, options_.drain_timeout);
-}
-
-void GuestDevice::kick_all_queues() const noexcept {
-    for (unsigned queue = 0; queue < queues_.size(); ++queue) {
-        if (queues_[queue].enabled) notifiers_[queue].kick.signal();
-    }
+void GuestDevice::warn_of_requests_in_flight() {
+    failures_.warning("device '{}' still has requests in flight after {} ms", options_.id,
+                      options_.drain_timeout.count());
 }
 
 std::span<std::byte> GuestDevice::doorbell_page(unsigned queue) const noexcept {
-    return doorbells_[queue];
+    return doorbells_shown_ ? doorbells_[queue] : std::span<std::byte>();
+}
+
+void GuestDevice::set_doorbell_listener(std::function<void()> listener) {
+    control_.call([&] { doorbell_listener_ = std::move(listener); });
 }
 
 }  // namespace viaduct::datapath

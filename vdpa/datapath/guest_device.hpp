@@ -1,9 +1,10 @@
 /// A vDPA device as its guest has it: the virtio::Device that the transport talks to, over whatever
 /// vdpa::Device stands behind, and the state between them:
 ///
-///     Idle ──DRIVER_OK──▶ Fast ──reset──▶ Idle
+///     Idle ──DRIVER_OK──▶ Fast ◀──switch──▶ Slow ──reset──▶ Idle
 ///       any ──failure──▶ Broken ──guest reset: reopen──▶ Idle
 ///
+/// The operator's policy says which path; `automatic` is slow exactly while something needs it.
 /// Every operation on the device runs on its control thread; callers wait for it there, and a vCPU
 /// that waits counts as paused. Broken means that the device behind failed: it is closed, the guest
 /// finds NEEDS_RESET, the operator is told, and the guest's reset tries again from the start.
@@ -13,17 +14,23 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/address_space.hpp"
 #include "base/event_loop.hpp"
 #include "base/log_allowance.hpp"
 #include "devices/virtio/device.hpp"
-#include "vdpa/datapath/drain.hpp"
+#include "vdpa/datapath/data_path.hpp"
 #include "vdpa/datapath/fast_path.hpp"
 #include "vdpa/datapath/offered_features.hpp"
+#include "vdpa/datapath/personality/personality.hpp"
+#include "vdpa/datapath/slow_path.hpp"
+#include "vdpa/datapath/throttle/group.hpp"
 #include "vdpa/datapath/vcpu_gate.hpp"
 #include "vdpa/device.hpp"
 
@@ -34,20 +41,29 @@ struct GuestDeviceOptions {
     std::optional<Policy> policy;             // by default what the device type allows
     std::optional<std::uint16_t> queue_size;  // at most; in entries, a power of two
     std::chrono::milliseconds drain_timeout{5000};
+    std::chrono::microseconds longest_poll{0};        // of a relay, before it sleeps
+    std::shared_ptr<ThrottleGroup> throttle_group{};  // null: one of its own
+    ThrottleLimits throttle{};                        // none: the group's stay as they are
 };
+
+/// What became of a wish for another data path: a report, or why not.
+using SwitchOutcome = std::variant<SwitchReport, std::string>;
 
 class GuestDevice final : public virtio::Device {
 public:
-    enum class State { idle, fast, broken };
+    enum class State { idle, fast, slow, broken };
 
     /// Opens the device behind; called again after a failure.
     using Open = std::function<std::unique_ptr<vdpa::Device>()>;
-    /// Told once when the device breaks, on the control thread, with the reason.
-    using OnBroken = std::function<void(const std::string& reason)>;
+    /// Told of what happens of itself, on the control thread.
+    struct Observer {
+        std::function<void(const std::string& reason)> on_broken;  // once each time
+        std::function<void(const SwitchReport& report)> on_switched;
+    };
 
     /// Opens the device. Throws Error when that fails or the options do not fit it.
     GuestDevice(GuestDeviceOptions options, Open open, const AddressSpace& memory, VcpuGate& gate,
-                OnBroken on_broken);
+                Observer observer);
     GuestDevice(const GuestDevice&) = delete;
     GuestDevice& operator=(const GuestDevice&) = delete;
     /// Drains, resets and closes the device.
@@ -58,6 +74,25 @@ public:
     [[nodiscard]] Policy policy() const noexcept { return policy_; }
     [[nodiscard]] State state() const noexcept { return state_; }
     [[nodiscard]] std::uint64_t device_features() const noexcept { return identity_.features; }
+    /// The device can change its path while it runs.
+    [[nodiscard]] bool switchable() const noexcept { return switchable_; }
+    /// As it was when the device was opened or last said that its configuration has changed;
+    /// nothing when it is no disk.
+    [[nodiscard]] std::optional<Disk> disk() const;
+    /// By queue. Empty when the device cannot be switched.
+    [[nodiscard]] std::span<const QueueRecord> records() const noexcept { return records_; }
+    [[nodiscard]] std::shared_ptr<ThrottleGroup> throttle_group() const;
+
+    /// Changes the policy, and the path with it. Returns at once; `done` is called on the control
+    /// thread.
+    void set_policy(Policy policy, const SwitchOptions& options,
+                    std::function<void(SwitchOutcome)> done);
+    /// Puts limits in force for the device and all that share the group, and takes to the path
+    /// where they are enforced. On failure the limits are as before. As set_policy().
+    void set_throttle(std::shared_ptr<ThrottleGroup> group, const ThrottleLimits& limits,
+                      std::function<void(SwitchOutcome)> done);
+    /// The group's limits have changed by another's doing: takes to the path that they want.
+    void follow_throttle(std::function<void(SwitchOutcome)> done);
 
     /// The machine stops: with the vCPUs paused, brings the device to rest, as far as its type lets
     /// (see Personality::drains). Bounded by the drain timeout.
@@ -89,6 +124,7 @@ public:
     }
     [[nodiscard]] const EventFd& config_call() const noexcept override { return config_call_; }
     [[nodiscard]] std::span<std::byte> doorbell_page(unsigned queue) const noexcept override;
+    void set_doorbell_listener(std::function<void()> listener) override;
 
 private:
     /// What a device is, for as long as its guest lives: a reopened one must be the same.
@@ -108,38 +144,64 @@ private:
     void reset_device();
     void close_device();
     void apply_options();
+    void choose_policy();
+    void check_queue_size() const;
     bool run_guarded(const char* what, const std::function<void()>& operation) noexcept;
     void break_device(const std::string& reason);
     void on_device_config_call();
+    void on_guest_fault(const std::string& fault);
+    void look_at_disk();
+    [[nodiscard]] std::unique_ptr<SlowPath> make_slow_path();
     void bring_to_rest();
-    bool drain();
-    void kick_all_queues() const noexcept;
+    void warn_of_requests_in_flight();
+
+    // The same; in guest_device_policy.cpp.
+    void check_policy(Policy policy) const;
+    [[nodiscard]] bool throttled() const;
+    [[nodiscard]] PathKind wanted_path() const;
+    void show_doorbells(bool shown);
+    SwitchReport take_to_wanted_path(const SwitchOptions& options);
+    SwitchReport change_policy(Policy policy, const SwitchOptions& options);
+    SwitchReport change_throttle(const std::shared_ptr<ThrottleGroup>& group,
+                                 const ThrottleLimits& limits);
+    void join_throttle(std::shared_ptr<ThrottleGroup> group);
+    void post_switch(std::function<SwitchReport()> change, std::function<void(SwitchOutcome)> done);
 
     GuestDeviceOptions options_;
     Open open_;
     const AddressSpace& memory_;
     VcpuGate& gate_;
-    OnBroken on_broken_;
+    Observer observer_;
     LogAllowance refusals_;  // of what the guest asks for
     LogAllowance failures_;  // the guest cannot crowd these out with refusals
 
     Identity identity_;
-    Policy policy_ = Policy::automatic;
+    const Personality* personality_ = nullptr;
+    bool switchable_ = false;
     std::uint64_t offered_ = 0;
     std::vector<QueueNotifiers> notifiers_;
-    std::vector<std::span<std::byte>> doorbells_;  // changes only while the guest has none mapped
+    std::vector<QueueRecord> records_;
+    std::vector<std::span<std::byte>> doorbells_;  // changes only while none is shown
     EventFd config_call_;                          // to the transport
     EventFd device_config_call_;                   // from the device
     std::atomic<bool> needs_reset_ = false;
 
-    std::atomic<State> state_ = State::idle;  // changed by the control thread
+    // Changed by the control thread.
+    std::atomic<State> state_ = State::idle;
+    std::atomic<Policy> policy_ = Policy::automatic;
+    std::atomic<bool> doorbells_shown_ = false;
+    std::atomic<unsigned> run_ = 0;  // counts the device's runs
+    mutable std::mutex report_mutex_;
+    std::shared_ptr<ThrottleGroup> throttle_group_;  // guarded by report_mutex_
+    std::optional<Disk> disk_;                       // guarded by report_mutex_
 
     // The control thread's.
-    bool suspended_ = false;
+    bool device_stopped_ = false;  // of its own: it asks for a reset
+    std::function<void()> doorbell_listener_;
     std::unique_ptr<vdpa::Device> device_;
-    std::optional<FastPath> path_;
-    std::vector<virtio::QueueSetup> queues_;  // as started
-    EventLoop control_;                       // last: its thread uses all of the above
+    std::unique_ptr<SlowPath> slow_path_;
+    std::optional<DataPath> path_;
+    EventLoop control_;  // last: its thread uses all of the above
 };
 
 }  // namespace viaduct::datapath

@@ -8,16 +8,32 @@
 namespace viaduct::datapath {
 
 /// How a device's data path is chosen (`datapath=` of --device).
-enum class Policy { automatic, fast, fast_only };
+enum class Policy { automatic, fast, slow, fast_only };
+
+/// "auto", "fast", "slow", "fast-only"
+constexpr const char* name_of(Policy policy) noexcept {
+    switch (policy) {
+        case Policy::automatic:
+            return "auto";
+        case Policy::fast:
+            return "fast";
+        case Policy::slow:
+            return "slow";
+        case Policy::fast_only:
+            return "fast-only";
+    }
+    return "unknown";
+}
 
 /// Of the transport bits a switchable device offers only those that the slow path carries too;
-/// everything that belongs to the device type is offered as it is.
-constexpr std::uint64_t offered_features(std::uint64_t device_features, Policy policy) noexcept {
-    if (policy == Policy::fast_only) return device_features;
+/// what belongs to the device type is offered as it is, but for what its personality says cannot be
+/// carried over (`not_switchable`).
+constexpr std::uint64_t switchable_features(std::uint64_t device_features,
+                                            std::uint64_t not_switchable) noexcept {
     constexpr std::uint64_t carried = virtio::feature::version_1 |
                                       virtio::feature::access_platform |
                                       virtio::feature::event_idx | virtio::feature::indirect_desc;
-    return device_features & (carried | ~virtio::feature::transport_mask);
+    return device_features & (carried | ~virtio::feature::transport_mask) & ~not_switchable;
 }
 
 }  // namespace viaduct::datapath

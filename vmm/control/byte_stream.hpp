@@ -1,5 +1,4 @@
-/// What a connection reads from and writes to: a socket today; a pair of descriptors (stdio) is
-/// another implementation.
+/// What a connection reads from and writes to: a socket, or a pair of descriptors (stdio).
 #pragma once
 
 #include <cstddef>
@@ -32,5 +31,10 @@ public:
 /// A connected stream socket of any family; keeps a descriptor of its own.
 [[nodiscard]] std::unique_ptr<ByteStream> socket_stream(
     const boost::asio::any_io_executor& executor, const Fd& socket);
+
+/// One descriptor for each direction, of whatever kind and mode: what another process shares is not
+/// made non-blocking, and is asked before each access instead.
+[[nodiscard]] std::unique_ptr<ByteStream> descriptor_stream(
+    const boost::asio::any_io_executor& executor, Fd in, Fd out);
 
 }  // namespace viaduct::control

@@ -1,12 +1,13 @@
-/// The QMP commands by name: what a client can execute, what query-commands lists, and what the
-/// reference is made from. A new command is one row.
+/// The QMP commands by name: what a client can execute, what query-commands and query-qmp-schema
+/// list, and what the reference is made from. A new command is one row.
 ///
 ///     table.add({.name = "block_resize",
-///                .doc = "Tell the guest that the image behind a disk has grown.",
-///                .parameters = {{.name = "id", .type = ArgumentType::string, .doc = "the
-///                device"}}, .run = [&machine](const Arguments& arguments) -> boost::json::value {
-///                    machine.resize(arguments.get<std::string>("id"));
-///                    return boost::json::object{};
+///                .doc = "Tells the guest that the image behind a disk has grown.",
+///                .parameters = {{.name = "id", .type = ArgumentType::string, .doc = "the disk"}},
+///                .returns = object_of({{.name = "size", .type = ArgumentType::size,
+///                                       .doc = "its size now, in bytes"}}),
+///                .run = [&machine](const Arguments& arguments) -> boost::json::value {
+///                    return {{"size", machine.resize(arguments.get<std::string>("id"))}};
 ///                }});
 ///
 /// A command that has to wait returns an awaitable instead of a value; while it waits it holds up
@@ -17,6 +18,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -27,6 +29,18 @@
 
 namespace viaduct::control {
 
+/// What a command returns: an object with these members, or an array of such objects.
+struct Returned {
+    bool is_array = false;
+    std::vector<Member> members{};
+};
+[[nodiscard]] inline Returned object_of(std::vector<Member> members) {
+    return {.is_array = false, .members = std::move(members)};
+}
+[[nodiscard]] inline Returned array_of(std::vector<Member> members) {
+    return {.is_array = true, .members = std::move(members)};
+}
+
 struct Command {
     /// The arguments live until the command has returned its value.
     using AtOnce = std::function<boost::json::value(const Arguments&)>;
@@ -36,12 +50,16 @@ struct Command {
     /// One line, for people.
     std::string_view doc;
     std::vector<Parameter> parameters{};
+    Others other_arguments = Others::refused;
+    /// By default the empty object.
+    Returned returns{};
     std::variant<AtOnce, Waiting> run;
 };
 
 class CommandTable {
 public:
-    /// Holds the protocol's own commands: qmp_capabilities, query-version, query-commands.
+    /// Holds the protocol's own commands: qmp_capabilities, query-version, query-commands,
+    /// query-qmp-schema.
     CommandTable();
     CommandTable(const CommandTable&) = delete;
     CommandTable& operator=(const CommandTable&) = delete;

@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <boost/asio/as_tuple.hpp>
@@ -52,11 +53,16 @@ asio::awaitable<void> Connection::answer_all() {
     while (taking_ && !closed_) {
         auto request = reader_.next();
         if (!request) co_return;
+        const bool is_json = std::holds_alternative<boost::json::value>(*request);
         answering_ = true;
         const auto reply = co_await session_.answer(std::move(*request));
         answering_ = false;
         send(wire_text(reply));
         on_progress_();
+        if (!is_json && limits_.json_from_the_start && !session_.negotiated()) {
+            drop("it does not speak QMP");
+            co_return;
+        }
         const bool going_on = co_await unread_at_most(limits_.unread_to_go_on, limits_.stall);
         if (!going_on) drop("it sends requests and does not read the answers");
     }

@@ -17,6 +17,10 @@ struct Limits {
     std::size_t unread_to_go_on = std::size_t{64} << 10U;
     /// … for so long, after which it is closed.
     std::chrono::milliseconds stall{30'000};
+    /// Input that is no JSON closes a connection that has not negotiated: its client speaks another
+    /// protocol. Where a browser can connect (TCP), a web page could have it send commands behind
+    /// an HTTP header.
+    bool json_from_the_start = false;
     /// How long a connection that ends waits for its peer to take what is left.
     std::chrono::milliseconds farewell{1'000};
 };

@@ -1,13 +1,16 @@
 #include "vmm/control/qmp_server.hpp"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <exception>
 #include <set>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <boost/asio/as_tuple.hpp>
@@ -23,7 +26,10 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/log_allowance.hpp"
+#include "base/own_descriptor.hpp"
+#include "base/tcp_listener.hpp"
 #include "base/unix_listener.hpp"
+#include "vmm/control/address.hpp"
 #include "vmm/control/connection.hpp"
 #include "vmm/control/wire_text.hpp"
 
@@ -35,7 +41,7 @@ namespace json = boost::json;
 
 constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
-constexpr std::string_view unix_prefix = "unix:";
+constexpr auto option = "--qmp";
 
 json::object timestamp() {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -44,17 +50,12 @@ json::object timestamp() {
     return {{"seconds", seconds.count()}, {"microseconds", rest_of_it.count()}};
 }
 
-std::string path_of(std::string_view address) {
-    const auto path = address.starts_with(unix_prefix) ? address.substr(unix_prefix.size()) : "";
-    if (path.empty()) throw Error("--qmp {}: not a socket's address: use unix:PATH", address);
-    return std::string(path);
-}
-
+/// A listening socket and how its clients are treated.
 struct Listener {
-    Listener(asio::io_context& io, std::string_view address)
-        : socket("--qmp", path_of(address)), waiter(io) {
+    Listener(asio::io_context& io, std::unique_ptr<ListeningSocket> listening, const Limits& of_all)
+        : socket(std::move(listening)), limits(of_all), waiter(io) {
         // Asio closes what it is given, so it gets a descriptor of its own.
-        const int own = ::fcntl(socket.fd(), F_DUPFD_CLOEXEC, 0);
+        const int own = ::fcntl(socket->fd(), F_DUPFD_CLOEXEC, 0);
         if (own < 0) throw SystemError("duplicating a listening socket");
         waiter.assign(own);
     }
@@ -62,10 +63,11 @@ struct Listener {
     void close() noexcept {
         boost::system::error_code ignored;
         waiter.close(ignored);
-        socket.close();
+        socket->close();
     }
 
-    UnixListener socket;
+    std::unique_ptr<ListeningSocket> socket;
+    Limits limits;
     asio::posix::stream_descriptor waiter;
 };
 
@@ -78,10 +80,27 @@ public:
     Hub(asio::io_context& io, const CommandTable& commands, const Limits& limits)
         : io_(io), commands_(commands), limits_(limits), progress_(io) {}
 
-    void listen(std::string_view address) {
-        auto listener = std::make_shared<Listener>(io_, address);
-        listeners_.push_back(listener);
-        asio::co_spawn(io_, accept_clients(std::move(listener)), asio::detached);
+    void open(const UnixAddress& address) {
+        accept_from(std::make_unique<UnixListener>(option, address.path), limits_);
+    }
+
+    void open(const LoopbackAddress& address) {
+        auto socket = std::make_unique<TcpListener>(option, address);
+        if (address.port == 0) fmt::print(stderr, "qmp: {}\n", socket->address());
+        Limits limits = limits_;
+        limits.json_from_the_start = true;
+        accept_from(std::move(socket), limits);
+    }
+
+    void open(const StdioAddress& /*address*/) {
+        Fd in = own_descriptor(STDIN_FILENO, O_RDONLY);
+        Fd out = own_descriptor(STDOUT_FILENO, O_WRONLY);
+        if (!in || !out) {
+            throw Error("--qmp stdio: standard {} is closed: give one, or use unix:PATH",
+                        in ? "output" : "input");
+        }
+        serve(descriptor_stream(io_.get_executor(), std::move(in), std::move(out)), "stdio",
+              limits_);
     }
 
     void broadcast(std::string_view event) {
@@ -102,6 +121,12 @@ public:
     }
 
 private:
+    void accept_from(std::unique_ptr<ListeningSocket> socket, const Limits& limits) {
+        auto listener = std::make_shared<Listener>(io_, std::move(socket), limits);
+        listeners_.push_back(listener);
+        asio::co_spawn(io_, accept_clients(std::move(listener)), asio::detached);
+    }
+
     asio::awaitable<void> say_farewell() {
         const auto self = shared_from_this();
         stop_listening();
@@ -121,7 +146,7 @@ private:
                 asio::posix::stream_descriptor::wait_read, as_result);
             if (error || !listener->waiter.is_open()) co_return;
             if (accept_waiting(*listener)) continue;
-            asio::steady_timer pause(io_, UnixListener::rest);
+            asio::steady_timer pause(io_, ListeningSocket::rest);
             co_await pause.async_wait(as_result);
         }
     }
@@ -129,9 +154,7 @@ private:
     /// False when there is nothing left to accept with.
     bool accept_waiting(Listener& listener) {
         try {
-            while (const auto client = listener.socket.accept()) {
-                admit(client, listener.socket.path());
-            }
+            while (const auto client = listener.socket->accept()) admit(client, listener);
             return true;
         } catch (const std::exception& error) {
             failures_.warning("{}", error.what());
@@ -139,18 +162,24 @@ private:
         }
     }
 
-    void admit(const Fd& client, const std::string& path) {
-        const auto name = fmt::format("client {} of {}{}", ++clients_seen_, unix_prefix, path);
+    void admit(const Fd& client, const Listener& listener) {
+        const auto name =
+            fmt::format("client {} of {}", ++clients_seen_, listener.socket->address());
         if (connections_.size() >= limits_.clients) {
             log::warning("qmp: {}: closed: {} clients are connected already", name,
                          connections_.size());
             return;
         }
-        const auto connection = std::make_shared<Connection>(
-            io_.get_executor(), socket_stream(io_.get_executor(), client), commands_, limits_, name,
-            [weak = weak_from_this()] {
-                if (const auto hub = weak.lock()) hub->progress_.cancel();
-            });
+        serve(socket_stream(io_.get_executor(), client), name, listener.limits);
+    }
+
+    void serve(std::unique_ptr<ByteStream> stream, const std::string& name, const Limits& limits) {
+        const auto connection =
+            std::make_shared<Connection>(io_.get_executor(), std::move(stream), commands_, limits,
+                                         name, [weak = weak_from_this()] {
+                                             if (const auto hub = weak.lock())
+                                                 hub->progress_.cancel();
+                                         });
         connections_.insert(connection);
         asio::co_spawn(io_, connection->serve(),
                        [self = shared_from_this(), connection](const std::exception_ptr&) {
@@ -183,7 +212,7 @@ QmpServer::~QmpServer() {
 
 void QmpServer::listen(std::string_view address) {
     if (!hub_) hub_ = std::make_shared<Hub>(io_, commands_, limits_);
-    hub_->listen(address);
+    std::visit([this](const auto& parsed) { hub_->open(parsed); }, parse_address(address));
 }
 
 void QmpServer::emit(std::string_view event) {

@@ -1,4 +1,5 @@
-/// The QMP server: QEMU's wire protocol on any number of sockets, for several clients at once.
+/// The QMP server: QEMU's wire protocol on any number of sockets, for several clients at once, and
+/// on standard input and output.
 ///
 ///     CommandTable commands;  // the machine's commands are added to it
 ///     QmpServer server(io, commands);
@@ -33,8 +34,10 @@ public:
     /// Closes every connection at once and removes the socket files.
     ~QmpServer();
 
-    /// Accepts clients on `unix:PATH`. Throws Error that tells the operator what stands in the way.
-    /// To be called before other threads emit events.
+    /// Accepts clients on `unix:PATH` or `tcp:ADDRESS:PORT`, or has one on `stdio` (address.hpp);
+    /// its end is the end of that conversation only. A port that the kernel picked is told on
+    /// stderr. Throws Error that tells the operator what stands in the way. To be called before
+    /// other threads emit events.
     void listen(std::string_view address);
 
     /// Sends an event, stamped with the present time, to every client that has negotiated. From any

@@ -103,7 +103,7 @@ asio::awaitable<json::value> Session::execute(json::object request) {
                        "Expecting capabilities negotiation with 'qmp_capabilities'");
     }
     const auto& command = table_->at(call.name);
-    const Arguments arguments(command.parameters, call.arguments);
+    const Arguments arguments(command.parameters, call.arguments, command.other_arguments);
     if (!negotiated_) {
         refuse_capabilities(arguments);
         negotiated_ = true;

@@ -3,17 +3,31 @@
 #include <algorithm>
 #include <array>
 
-#include "devices/virtio/spec.hpp"
+#include "vdpa/datapath/personality/block.hpp"
+#include "vdpa/datapath/personality/net.hpp"
 
 namespace viaduct::datapath {
 namespace {
 
-constexpr std::array personalities{
-    Personality{.device_id = virtio::device_id::block, .drains = true, .switchable = true},
-    Personality{.device_id = virtio::device_id::net, .drains = false, .switchable = false},
-};
+constexpr std::array personalities{block_personality, net_personality};
 
 }  // namespace
+
+const char* name_of(RequestKind kind) noexcept {
+    switch (kind) {
+        case RequestKind::read:
+            return "read";
+        case RequestKind::write:
+            return "write";
+        case RequestKind::flush:
+            return "flush";
+        case RequestKind::discard:
+            return "discard";
+        case RequestKind::other:
+            return "other";
+    }
+    return "unknown";
+}
 
 const Personality* find_personality(std::uint32_t device_id) noexcept {
     const auto* const found =

@@ -54,13 +54,38 @@ boost::json::value query_status(const vmm::Machine& machine) {
                                {"status", status_of(state)}};
 }
 
+Returned status_shape() {
+    return object_of({{.name = "running", .type = ArgumentType::boolean, .doc = "the vCPUs run"},
+                      {.name = "singlestep", .type = ArgumentType::boolean, .doc = "never"},
+                      {.name = "status",
+                       .type = ArgumentType::string,
+                       .doc = "the same in more detail",
+                       .values = {"prelaunch", "running", "paused", "shutdown"}}});
+}
+
+Returned cpus_shape() {
+    const auto number = [](std::string_view name, std::string_view doc) -> Member {
+        return {.name = name, .type = ArgumentType::integer, .doc = doc};
+    };
+    return array_of(
+        {number("cpu-index", "counted from 0"),
+         number("thread-id", "the host's thread that runs it"),
+         {.name = "qom-path", .type = ArgumentType::string, .doc = "what other commands call it"},
+         {.name = "target", .type = ArgumentType::string, .doc = "its architecture"},
+         {.name = "props",
+          .type = ArgumentType::object,
+          .doc = "where its guest sees it",
+          .members = {number("socket-id", ""), number("core-id", ""), number("thread-id", "")}}});
+}
+
 boost::json::value query_cpus(const vmm::Machine& machine) {
     boost::json::array cpus;
     for (const vmm::Machine::Cpu& cpu : machine.cpus()) {
         cpus.push_back({{"cpu-index", cpu.index},
                         {"thread-id", cpu.thread_id},
                         {"qom-path", "/machine/cpu[" + std::to_string(cpu.index) + "]"},
-                        {"target", "x86_64"}});
+                        {"target", "x86_64"},
+                        {"props", {{"socket-id", 0}, {"core-id", cpu.index}, {"thread-id", 0}}}});
     }
     return cpus;
 }
@@ -70,17 +95,21 @@ boost::json::value query_cpus(const vmm::Machine& machine) {
 void add_machine_commands(CommandTable& table, vmm::Machine& machine) {
     table.add({.name = "query-status",
                .doc = "Whether the machine runs.",
+               .returns = status_shape(),
                .run = [&](const Arguments&) { return query_status(machine); }});
     table.add({.name = "query-name",
                .doc = "The machine's name.",
+               .returns = object_of(
+                   {{.name = "name", .type = ArgumentType::string, .doc = "as `--name` says"}}),
                .run = [&](const Arguments&) -> boost::json::value {
                    return boost::json::object{{"name", machine.config().name}};
                }});
     table.add({.name = "query-cpus-fast",
                .doc = "The vCPUs and the threads that run them.",
+               .returns = cpus_shape(),
                .run = [&](const Arguments&) { return query_cpus(machine); }});
     table.add({.name = "stop",
-               .doc = "Pauses the vCPUs and brings the devices to rest.",
+               .doc = "Pauses the vCPUs and brings the devices to rest; answers when they are.",
                .run = [&](const Arguments&) -> Awaitable {
                    co_await carried_out([&](auto done) { machine.stop(std::move(done)); });
                    co_return nothing();

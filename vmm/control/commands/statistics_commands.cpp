@@ -32,6 +32,23 @@ boost::json::value query_stats(const vmm::Machine& machine, const std::string& t
     return results;
 }
 
+Returned stats_shape() {
+    return array_of(
+        {{.name = "provider", .type = ArgumentType::string, .doc = "who counts", .values = {"kvm"}},
+         {.name = "qom-path",
+          .type = ArgumentType::string,
+          .doc = "the vCPU",
+          .need = Need::optional},
+         {.name = "stats",
+          .type = ArgumentType::array,
+          .doc = "the counters",
+          .element = ArgumentType::object,
+          .members = {{.name = "name", .type = ArgumentType::string, .doc = "as KVM calls it"},
+                      {.name = "value",
+                       .type = ArgumentType::any,
+                       .doc = "an integer, or an array of them: a histogram"}}}});
+}
+
 }  // namespace
 
 void add_statistics_commands(CommandTable& table, const vmm::Machine& machine) {
@@ -41,6 +58,7 @@ void add_statistics_commands(CommandTable& table, const vmm::Machine& machine) {
                                .type = ArgumentType::string,
                                .doc = "whose counters",
                                .values = {"vm", "vcpu"}}},
+               .returns = stats_shape(),
                .run = [&](const Arguments& arguments) {
                    return query_stats(machine, arguments.get<std::string>("target"));
                }});

@@ -2,23 +2,12 @@
 
 #include "devices/virtio/spec.hpp"
 #include "vmm/control/commands/commands.hpp"
+#include "vmm/control/commands/shapes.hpp"
 
 namespace viaduct::control {
 namespace {
 
 using datapath::GuestDevice;
-
-std::string_view name_of(datapath::Policy policy) {
-    switch (policy) {
-        case datapath::Policy::automatic:
-            return "auto";
-        case datapath::Policy::fast:
-            return "fast";
-        case datapath::Policy::fast_only:
-            return "fast-only";
-    }
-    return "unknown";
-}
 
 std::string_view name_of(GuestDevice::State state) {
     switch (state) {
@@ -26,13 +15,29 @@ std::string_view name_of(GuestDevice::State state) {
             return "idle";
         case GuestDevice::State::fast:
             return "fast";
+        case GuestDevice::State::slow:
+            return "slow";
         case GuestDevice::State::broken:
             return "broken";
     }
     return "unknown";
 }
 
-boost::json::array queues_of(const virtio::TransportSnapshot& transport) {
+boost::json::object counters_of(const datapath::QueueStatistics& queue) {
+    return {{"kicks", queue.kicks.value()},
+            {"spurious-kicks", queue.spurious_kicks.value()},
+            {"batches", queue.batches.value()},
+            {"chains", queue.chains.value()},
+            {"device-kicks", queue.device_kicks.value()},
+            {"device-calls", queue.device_calls.value()},
+            {"interrupts", queue.interrupts.value()},
+            {"interrupts-suppressed", queue.suppressed.value()},
+            {"throttled-requests", queue.throttled_requests.value()},
+            {"throttled-ns", queue.throttled_nanoseconds.value()},
+            {"faults", queue.faults.value()}};
+}
+
+boost::json::array queues_of(const GuestDevice& guest, const virtio::TransportSnapshot& transport) {
     boost::json::array queues;
     for (std::size_t index = 0; index < transport.queues.size(); ++index) {
         const virtio::QueueSetup& setup = transport.queues[index].setup;
@@ -42,6 +47,9 @@ boost::json::array queues_of(const virtio::TransportSnapshot& transport) {
                           {"descriptor-area", setup.descriptors.value},
                           {"driver-area", setup.driver_area.value},
                           {"device-area", setup.device_area.value}});
+        if (index < guest.records().size()) {
+            queues.back().as_object()["counters"] = counters_of(guest.records()[index].statistics);
+        }
     }
     return queues;
 }
@@ -57,7 +65,8 @@ boost::json::object describe(const vmm::Machine::Device& device) {
             {"path", guest.path()},
             {"device-id", type},
             {"device-type", virtio::device_type_name(type)},
-            {"policy", name_of(guest.policy())},
+            {"policy", datapath::name_of(guest.policy())},
+            {"switchable", guest.switchable()},
             {"datapath", name_of(guest.state())},
             {"status", transport.status},
             {"needs-reset", guest.needs_reset()},
@@ -67,7 +76,7 @@ boost::json::object describe(const vmm::Machine::Device& device) {
             {"msix-enabled", transport.msix_enabled},
             {"config-size", guest.config_size()},
             {"config-generation", transport.config_generation},
-            {"queues", queues_of(transport)}};
+            {"queues", queues_of(guest, transport)}};
 }
 
 }  // namespace
@@ -75,6 +84,7 @@ boost::json::object describe(const vmm::Machine::Device& device) {
 void add_vdpa_commands(CommandTable& table, const vmm::Machine& machine) {
     table.add({.name = "query-vdpa",
                .doc = "The vDPA devices, what the guest has made of them, and their data paths.",
+               .returns = vdpa_devices_shape(),
                .run = [&](const Arguments&) -> boost::json::value {
                    boost::json::array devices;
                    for (const auto& device : machine.devices()) {

@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
-namespace viaduct::vmm {
+namespace viaduct {
 
 /// `names` is not empty. Distance is Levenshtein's; the first of equals wins.
 std::string_view nearest_name(std::string_view typed, std::span<const std::string_view> names);
 
-}  // namespace viaduct::vmm
+}  // namespace viaduct

@@ -1,10 +1,10 @@
-#include "vmm/nearest_name.hpp"
+#include "base/nearest_name.hpp"
 
 #include <algorithm>
 #include <numeric>
 #include <vector>
 
-namespace viaduct::vmm {
+namespace viaduct {
 namespace {
 
 std::size_t edit_distance(std::string_view from, std::string_view to) {
@@ -31,4 +31,4 @@ std::string_view nearest_name(std::string_view typed, std::span<const std::strin
     });
 }
 
-}  // namespace viaduct::vmm
+}  // namespace viaduct

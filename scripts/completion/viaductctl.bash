@@ -1,0 +1,82 @@
+# Completion of viaductctl for bash: source it, or put it into
+# /usr/share/bash-completion/completions under the name viaductctl.
+# shellcheck shell=bash
+
+_viaductctl_commands='status stop cont reset powerdown quit vdpa set-datapath throttle block blockstats top events qmp'
+
+# The options of a command, out of its own --help.
+_viaductctl_options() {
+    {
+        "$1" ${2:+"$2"} --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*'
+        printf '%s\n' --json --socket
+    } | sort -u
+}
+
+# The ids of the machine's devices. "$@": the program and its -s SOCKET, if that was typed.
+_viaductctl_devices() {
+    timeout 2 "$@" vdpa --json 2>/dev/null | sed -nE 's/^    "id": "([^"]*)",?$/\1/p'
+}
+
+# The names of the machine's QMP commands.
+_viaductctl_qmp_commands() {
+    timeout 2 "$@" qmp query-commands --json 2>/dev/null |
+        sed -nE 's/^    "name": "([^"]*)",?$/\1/p'
+}
+
+# Sets `command`, how many words stand after it (`position`) and the way to the machine (`machine`),
+# by the words before the one at the cursor.
+_viaductctl_look_back() {
+    local i word
+    machine=("${words[0]}")
+    for ((i = 1; i < cword; i++)); do
+        word=${words[i]}
+        case $word in
+            -s | --socket)
+                machine+=(-s "${words[++i]}")
+                ;;
+            --timeout | --on-timeout | --group | --iops* | --bps* | --interval | --count)
+                i=$((i + 1))
+                ;;
+            -*) ;;
+            *) if [[ -z $command ]]; then command=$word; else position=$((position + 1)); fi ;;
+        esac
+    done
+}
+
+_viaductctl_candidates() {
+    case $previous in
+        --on-timeout) echo fail break; return ;;
+        --timeout | --interval) echo 1s 5s 30s; return ;;
+    esac
+    if [[ $current == -* ]]; then
+        _viaductctl_options "${words[0]}" "$command"
+        return
+    fi
+    case $command:$position in
+        :0) echo "$_viaductctl_commands" ;;
+        set-datapath:0 | throttle:0) _viaductctl_devices "${machine[@]}" ;;
+        set-datapath:1) echo fast slow auto ;;
+        qmp:0) _viaductctl_qmp_commands "${machine[@]}" ;;
+    esac
+}
+
+_viaductctl() {
+    # Words as the shell splits them, but for ':' and '=', which are part of an address.
+    local words cword current previous command='' position=0 machine=()
+    if declare -F _get_comp_words_by_ref >/dev/null; then
+        _get_comp_words_by_ref -n := -w words -i cword
+    else
+        words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
+    fi
+    current=${words[cword]} previous=${words[cword - 1]}
+    COMPREPLY=()
+    if [[ $previous == -s || $previous == --socket ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+    fi
+    _viaductctl_look_back
+    mapfile -t COMPREPLY < <(compgen -W "$(_viaductctl_candidates)" -- "$current")
+}
+
+complete -F _viaductctl viaductctl

@@ -1,0 +1,309 @@
+// QMP on a running machine: answers in time whatever a device does, and as its schema says.
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json/serialize.hpp>
+
+#include "base/error.hpp"
+#include "tests/guest/probe_run.hpp"
+#include "tests/qmp_client.hpp"
+
+namespace viaduct::test {
+namespace {
+
+namespace json = boost::json;
+using tests::QmpClient;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds promised{100};
+
+/// A thread that stands still while this lives; the process's others run on.
+class FrozenThread {
+public:
+    FrozenThread(pid_t process, std::string_view name) : thread_(find(process, name)) {
+        if (::ptrace(PTRACE_SEIZE, thread_, nullptr, nullptr) != 0)
+            throw SystemError("PTRACE_SEIZE");
+        int status = 0;
+        if (::ptrace(PTRACE_INTERRUPT, thread_, nullptr, nullptr) != 0 ||
+            ::waitpid(thread_, &status, __WALL) != thread_ || !WIFSTOPPED(status)) {
+            throw SystemError("stopping a thread");
+        }
+    }
+    FrozenThread(const FrozenThread&) = delete;
+    FrozenThread& operator=(const FrozenThread&) = delete;
+    ~FrozenThread() { ::ptrace(PTRACE_DETACH, thread_, nullptr, nullptr); }
+
+private:
+    static pid_t find(pid_t process, std::string_view name) {
+        const std::filesystem::directory_iterator tasks(fmt::format("/proc/{}/task", process));
+        for (const auto& task : tasks) {
+            std::string comm;
+            std::getline(std::ifstream(task.path() / "comm"), comm);
+            if (comm == name) return std::stoi(task.path().filename());
+        }
+        throw Error("process {} has no thread '{}'", process, name);
+    }
+
+    pid_t thread_;
+};
+
+/// A machine with the disk "disk0", whose control thread is "vdpa-disk0".
+class QmpMachine {
+public:
+    explicit QmpMachine(const std::string& scenario)
+        : process_(probe_command({.scenario = scenario,
+                                  .options = {"--qmp", "unix:" + socket(), "--cpus", "2",
+                                              "--device", image_device(directory_, "id=disk0")}}),
+                   Seconds(90)),
+          operator_(client()) {}
+
+    [[nodiscard]] std::unique_ptr<QmpClient> client() const {
+        auto client = std::make_unique<QmpClient>(socket());
+        client->negotiate();
+        return client;
+    }
+    [[nodiscard]] Process& process() { return process_; }
+    [[nodiscard]] QmpClient& qmp() { return *operator_; }
+
+private:
+    [[nodiscard]] std::string socket() const { return directory_.path("qmp"); }
+
+    TemporaryDirectory directory_;
+    Process process_;
+    std::unique_ptr<QmpClient> operator_;
+};
+
+/// Every command that only asks, with its arguments.
+std::vector<std::pair<std::string, json::object>> questions(QmpClient& qmp) {
+    const std::map<std::string, json::object> arguments{{"query-stats", {{"target", "vcpu"}}}};
+    std::vector<std::pair<std::string, json::object>> all;
+    const auto commands = qmp.execute("query-commands");
+    for (const auto& command : commands.as_array()) {
+        const std::string name(command.at("name").as_string());
+        if (!name.starts_with("query-")) continue;
+        const auto found = arguments.find(name);
+        all.emplace_back(name, found == arguments.end() ? json::object{} : found->second);
+    }
+    return all;
+}
+
+/// The shortest of a few tries: a busy host is not what is asked about.
+Clock::duration answer_time(QmpClient& qmp, const std::string& command,
+                            const json::object& arguments) {
+    auto best = Clock::duration::max();
+    for (int tries = 0; tries < 5 && best >= promised; ++tries) {
+        const auto start = Clock::now();
+        (void)qmp.execute(command, arguments, std::chrono::seconds(3));
+        best = std::min(best, Clock::now() - start);
+    }
+    return best;
+}
+
+void expect_prompt_answers(QmpMachine& machine) {
+    for (const auto& [command, arguments] : questions(machine.qmp())) {
+        // A client of its own: one that was not answered is of no use for the next question.
+        const auto client = machine.client();
+        try {
+            EXPECT_LT(answer_time(*client, command, arguments), promised) << command;
+        } catch (const Error& failure) {
+            ADD_FAILURE() << command << ": " << failure.what();
+        }
+    }
+}
+
+TEST(QmpWhileADeviceIsBusy, AnswersThoughAResetOfTheMachineWaitsForTheDevice) {
+    QmpMachine machine("io-loop");
+    ASSERT_TRUE(machine.process().wait_for_output("tick 1", Seconds(30)));
+    const auto waiting = machine.client();
+    {
+        const FrozenThread control(machine.process().pid(), "vdpa-disk0");
+        waiting->send(R"({"execute":"system_reset","id":"slow"})");
+        expect_prompt_answers(machine);
+        EXPECT_THROW((void)waiting->receive_line(std::chrono::milliseconds(50)), Error)
+            << "the device was not needed: nothing was shown";
+    }
+    EXPECT_EQ(waiting->wait_event("RESET").at("event"), "RESET");
+    EXPECT_EQ(waiting->receive().value().at("id"), "slow");
+}
+
+TEST(QmpWhileADeviceIsBusy, AnswersThoughAStopWaitsForTheDevice) {
+    QmpMachine machine("io-loop");
+    ASSERT_TRUE(machine.process().wait_for_output("tick 1", Seconds(30)));
+    const auto waiting = machine.client();
+    {
+        const FrozenThread control(machine.process().pid(), "vdpa-disk0");
+        waiting->send(R"({"execute":"stop","id":"slow"})");
+        expect_prompt_answers(machine);
+        EXPECT_THROW((void)waiting->receive_line(std::chrono::milliseconds(50)), Error)
+            << "the device was not needed: nothing was shown";
+    }
+    EXPECT_EQ(waiting->wait_event("STOP").at("event"), "STOP");
+    EXPECT_EQ(waiting->receive().value().at("id"), "slow");
+}
+
+TEST(QmpWhileADeviceIsBusy, AnswersThoughAVcpuWaitsForTheDevice) {
+    // Resets and starts without end: the vCPU is soon inside of one.
+    QmpMachine machine("reset-mid-io rounds=1000000");
+    const auto is_idle = [&] {
+        return machine.qmp().execute("query-vdpa").at(0).at("datapath") == "idle";
+    };
+    for (const auto end = Clock::now() + std::chrono::seconds(30); is_idle();) {
+        ASSERT_LT(Clock::now(), end) << "the guest did not start its disk";
+    }
+    const FrozenThread control(machine.process().pid(), "vdpa-disk0");
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    expect_prompt_answers(machine);
+}
+
+/// Holds values against the types of query-qmp-schema.
+class Schema {
+public:
+    explicit Schema(QmpClient& qmp) {
+        const auto schema = qmp.execute("query-qmp-schema");
+        for (const auto& entry : schema.as_array()) {
+            entries_[entry.at("name").as_string().c_str()] = entry.as_object();
+        }
+    }
+
+    [[nodiscard]] std::string type_of(const std::string& name, const char* which) const {
+        return entries_.at(name).at(which).as_string().c_str();
+    }
+
+    /// What is wrong with the value, first of all; empty: nothing.
+    [[nodiscard]] std::string fault(const json::value& value, const std::string& type) const {
+        const auto& entry = entries_.at(type);
+        const std::string_view kind = entry.at("meta-type").as_string();
+        if (kind == "builtin") return fault_of_builtin(value, entry.at("json-type").as_string());
+        if (kind == "array") return fault_of_array(value, entry);
+        if (kind == "object") return fault_of_object(value, entry);
+        const auto& values = entry.at("values").as_array();
+        return std::find(values.begin(), values.end(), value) != values.end()
+                   ? ""
+                   : fmt::format("{} is none of the values", json::serialize(value));
+    }
+
+private:
+    static std::string fault_of_builtin(const json::value& value, std::string_view type) {
+        const std::map<std::string_view, bool> is{{"string", value.is_string()},
+                                                  {"int", value.is_int64() || value.is_uint64()},
+                                                  {"number", value.is_number()},
+                                                  {"boolean", value.is_bool()},
+                                                  {"value", true}};
+        return is.at(type) ? "" : fmt::format("{} is no {}", json::serialize(value), type);
+    }
+
+    [[nodiscard]] std::string fault_of_array(const json::value& value,
+                                             const json::object& entry) const {
+        if (!value.is_array()) return "is no array";
+        for (const auto& element : value.get_array()) {
+            const auto wrong = fault(element, entry.at("element-type").as_string().c_str());
+            if (!wrong.empty()) return "[]" + wrong;
+        }
+        return "";
+    }
+
+    [[nodiscard]] std::string fault_of_object(const json::value& value,
+                                              const json::object& entry) const {
+        if (!value.is_object()) return "is no object";
+        json::object undeclared = value.get_object();
+        for (const auto& member : entry.at("members").as_array()) {
+            const std::string name(member.at("name").as_string());
+            const auto* found = value.get_object().if_contains(name);
+            undeclared.erase(name);
+            if (found == nullptr) {
+                if (member.as_object().contains("default")) continue;
+                return "." + name + " is missing";
+            }
+            const auto wrong = fault(*found, member.at("type").as_string().c_str());
+            if (!wrong.empty()) return fmt::format(".{}: {}", name, wrong);
+        }
+        return undeclared.empty() ? "" : "undeclared members: " + json::serialize(undeclared);
+    }
+
+    std::map<std::string, json::object> entries_;
+};
+
+TEST(QmpSchemaOnTheWire, IsKeptByTheAnswersToAllQuestions) {
+    QmpMachine machine("io-loop");
+    ASSERT_TRUE(machine.process().wait_for_output("tick 1", Seconds(30)));
+    const Schema schema(machine.qmp());
+    for (const auto& [command, arguments] : questions(machine.qmp())) {
+        const auto answer = machine.qmp().execute(command, arguments);
+        EXPECT_EQ(schema.fault(answer, schema.type_of(command, "ret-type")), "") << command;
+    }
+}
+
+TEST(QmpSchemaOnTheWire, IsKeptByTheEventsOfAMachinesLife) {
+    QmpMachine machine("io-loop");
+    ASSERT_TRUE(machine.process().wait_for_output("tick 1", Seconds(30)));
+    auto& qmp = machine.qmp();
+    const Schema schema(qmp);
+    for (const auto* const command : {"stop", "cont", "system_reset", "quit"}) {
+        (void)qmp.execute(command);
+    }
+    for (const auto* const name : {"STOP", "RESUME", "RESET", "SHUTDOWN"}) {
+        const auto event = qmp.wait_event(name);
+        const auto* const content = event.if_contains("data");
+        const auto told = content == nullptr ? json::value(json::object{}) : *content;
+        EXPECT_EQ(schema.fault(told, schema.type_of(name, "arg-type")), "") << name;
+    }
+}
+
+TEST(QmpOfTheProgram, HasNoHotplugAndSaysSo) {
+    QmpMachine machine("io-loop");
+    const auto refusal = [&](std::string_view command, json::object arguments) {
+        try {
+            (void)machine.qmp().execute(command, std::move(arguments));
+        } catch (const tests::QmpRefusal& refused) {
+            return refused.error_class() + ": " + refused.what();
+        }
+        return std::string("no refusal");
+    };
+    EXPECT_EQ(refusal("device_add", {{"driver", "virtio-blk-pci"}, {"bus", "pci.0"}}),
+              "GenericError: this version has no hotplug: name the device 'virtio-blk-pci' with "
+              "--device when the machine is started");
+    EXPECT_EQ(refusal("device_del", {{"id", "disk0"}}),
+              "GenericError: this version has no hotplug: the device 'disk0' stays until the "
+              "machine ends");
+}
+
+TEST(QmpOfTheProgram, OnStdioEndsWithItsInputAndTheMachineRunsOn) {
+    const TemporaryDirectory directory;
+    const std::string socket = directory.path("qmp");
+    std::string command = "exec";
+    for (const auto& word :
+         probe_command({.scenario = "spin tick=0",
+         .options = {"--serial", "none", "--qmp", "stdio", "--qmp", "unix:" + socket}})) {
+        command += fmt::format(" '{}'", word);
+    }
+    command += R"( < <(echo '{"execute":"qmp_capabilities"}{"execute":"query-name","id":1}'))";
+    Process process({"bash", "-c", command}, Seconds(60));
+    ASSERT_TRUE(process.wait_for_output(R"({"return": {"name": "viaduct"}, "id": 1})", Seconds(30)))
+        << process.out() << process.err();
+    QmpClient client(socket);
+    client.negotiate();
+    EXPECT_EQ(client.execute("query-status").at("status"), "running");
+    (void)client.execute("quit");
+    EXPECT_EQ(process.wait().status, 0);
+    EXPECT_EQ(process.out().find("SHUTDOWN"), std::string::npos)
+        << "the conversation had not ended with its input";
+}
+
+TEST(QmpOfTheProgram, HasAReferenceThatNeedsNoMachine) {
+    const Outcome outcome = run({viaduct_program(), "qmp-reference"});
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_TRUE(outcome.out.starts_with("### Commands\n")) << outcome.out;
+}
+
+}  // namespace
+}  // namespace viaduct::test

@@ -1,0 +1,149 @@
+// Which data path a device is to be on, and getting there.
+#include "base/error.hpp"
+#include "devices/virtio/spec.hpp"
+#include "vdpa/datapath/guest_device.hpp"
+
+namespace viaduct::datapath {
+
+void GuestDevice::set_policy(Policy policy, const SwitchOptions& options,
+                             std::function<void(SwitchOutcome)> done) {
+    post_switch([this, policy, options] { return change_policy(policy, options); },
+                std::move(done));
+}
+
+void GuestDevice::set_throttle(std::shared_ptr<ThrottleGroup> group, const ThrottleLimits& limits,
+                               std::function<void(SwitchOutcome)> done) {
+    post_switch([this, group = std::move(group), limits] { return change_throttle(group, limits); },
+                std::move(done));
+}
+
+void GuestDevice::follow_throttle(std::function<void(SwitchOutcome)> done) {
+    post_switch([this] { return take_to_wanted_path({.timeout = options_.drain_timeout}); },
+                std::move(done));
+}
+
+void GuestDevice::post_switch(std::function<SwitchReport()> change,
+                              std::function<void(SwitchOutcome)> done) {
+    control_.post([this, change = std::move(change), done = std::move(done)] {
+        SwitchOutcome outcome;
+        try {
+            outcome = change();
+        } catch (const std::exception& failure) {
+            outcome = fmt::format("device '{}': {}", options_.id, failure.what());
+        }
+        done(std::move(outcome));
+    });
+}
+
+SwitchReport GuestDevice::change_policy(Policy policy, const SwitchOptions& options) {
+    check_policy(policy);
+    const Policy before = policy_.exchange(policy);
+    try {
+        return take_to_wanted_path(options);
+    } catch (...) {
+        policy_ = before;
+        throw;
+    }
+}
+
+void GuestDevice::check_policy(Policy policy) const {
+    if (policy == policy_) return;
+    if (personality_ == nullptr) {
+        throw Error(
+            "a {} device stays on the fast path: nothing is known here of how its state is "
+            "rebuilt after a reset",
+            virtio::device_type_name(identity_.device_id));
+    }
+    if (!switchable_ || policy == Policy::fast_only) {
+        throw Error(
+            "it was started with datapath=fast-only, and its guest has been offered what "
+            "only the fast path carries: start it with datapath=auto");
+    }
+    if (policy == Policy::fast && throttled()) {
+        throw Error(
+            "it has I/O limits, which nobody would enforce on the fast path: clear them "
+            "first (block_set_io_throttle with 0s)");
+    }
+}
+
+SwitchReport GuestDevice::change_throttle(const std::shared_ptr<ThrottleGroup>& group,
+                                          const ThrottleLimits& limits) {
+    check(limits);
+    if (!switchable_) check_policy(Policy::automatic);
+    if (limits.any() && policy_ == Policy::fast) {
+        throw Error(
+            "its data path is 'fast' by the operator's word, and limits are enforced on "
+            "the slow path: vdpa-set-datapath with mode auto first");
+    }
+    const auto old_group = throttle_group();
+    const ThrottleLimits old_limits = group->limits();
+    join_throttle(group);
+    group->set_limits(limits, ThrottleGroup::TimePoint::clock::now());
+    try {
+        return take_to_wanted_path({.timeout = options_.drain_timeout});
+    } catch (...) {
+        group->set_limits(old_limits, ThrottleGroup::TimePoint::clock::now());
+        join_throttle(old_group);
+        throw;
+    }
+}
+
+std::shared_ptr<ThrottleGroup> GuestDevice::throttle_group() const {
+    const std::lock_guard lock(report_mutex_);
+    return throttle_group_;
+}
+
+void GuestDevice::join_throttle(std::shared_ptr<ThrottleGroup> group) {
+    const std::lock_guard lock(report_mutex_);
+    if (group == throttle_group_) return;
+    for (QueueRecord& record : records_) record.throttle.join(group);
+    throttle_group_ = std::move(group);
+}
+
+bool GuestDevice::throttled() const {
+    const auto group = throttle_group();
+    return group && group->limits().any();
+}
+
+PathKind GuestDevice::wanted_path() const {
+    switch (policy_) {
+        case Policy::slow:
+            return PathKind::slow;
+        case Policy::automatic:
+            return throttled() ? PathKind::slow : PathKind::fast;
+        case Policy::fast:
+        case Policy::fast_only:
+            break;
+    }
+    return PathKind::fast;
+}
+
+void GuestDevice::show_doorbells(bool shown) {
+    if (doorbells_shown_.exchange(shown) != shown && doorbell_listener_) doorbell_listener_();
+}
+
+SwitchReport GuestDevice::take_to_wanted_path(const SwitchOptions& options) {
+    const PathKind to = wanted_path();
+    if (state_ == State::idle) return {.from = to, .to = to};
+    if (state_ == State::broken || needs_reset_) {
+        throw Error("it needs a reset by its guest before it can be on any path");
+    }
+    if (path_->kind() == to) return {.from = to, .to = to};
+    // Its own doorbell would bypass whoever stands between.
+    show_doorbells(false);
+    try {
+        const SwitchReport report = path_->move(to, options);
+        state_ = to == PathKind::fast ? State::fast : State::slow;
+        show_doorbells(to == PathKind::fast);
+        if (observer_.on_switched) observer_.on_switched(report);
+        return report;
+    } catch (const PathUnchanged&) {
+        show_doorbells(path_->kind() == PathKind::fast);
+        throw;
+    } catch (const std::exception& failure) {
+        break_device(fmt::format("switch to the {} path: {}", name_of(to), failure.what()));
+        throw;
+    }
+}
+
+}  // namespace viaduct::datapath

@@ -1,0 +1,134 @@
+#include <string>
+
+#include "vmm/control/commands/awaited.hpp"
+#include "vmm/control/commands/commands.hpp"
+
+namespace viaduct::control {
+namespace {
+
+using datapath::GuestDevice;
+using datapath::RateLimit;
+using datapath::SwitchOutcome;
+using datapath::ThrottleLimits;
+
+ThrottleLimits limits_from(const Arguments& arguments) {
+    ThrottleLimits limits;
+    for (const auto& name : datapath::rate_limit_names) {
+        const std::string argument = name.argument;
+        RateLimit& rate = limits.*name.limit;
+        rate.average = arguments.get<std::uint64_t>(argument);
+        rate.maximum = arguments.find<std::uint64_t>(argument + "_max").value_or(0);
+        rate.length = arguments.find<std::uint64_t>(argument + "_max_length").value_or(1);
+    }
+    limits.iops_size = arguments.find<std::uint64_t>("iops_size").value_or(0);
+    return limits;
+}
+
+boost::asio::awaitable<boost::json::value> set_throttle(vmm::Machine& machine,
+                                                        const Arguments& arguments) {
+    GuestDevice& guest =
+        device_named(machine, arguments.get_one_of<std::string>({"id", "device"})).guest_device;
+    const ThrottleLimits limits = limits_from(arguments);
+    const auto name = arguments.find<std::string>("group");
+    const auto current = guest.throttle_group();
+    const auto group = name || !current
+                           ? machine.throttle_groups().find_or_create(name.value_or(guest.id()))
+                           : current;
+    Request<SwitchOutcome> request = [&](auto done) {
+        guest.set_throttle(group, limits, std::move(done));
+    };
+    succeeded(co_await awaited(request));
+    // The limits are the group's: its other devices go where they are enforced, or no more needed.
+    for (const auto& device : machine.devices()) {
+        GuestDevice& other = device->guest_device;
+        if (&other == &guest || other.throttle_group() != group) continue;
+        Request<SwitchOutcome> follow = [&](auto done) { other.follow_throttle(std::move(done)); };
+        succeeded(co_await awaited(follow));
+    }
+    co_return boost::json::object{};
+}
+
+/// The texts of the table, which wants them to live as long as it does.
+struct Texts {
+    std::string average;
+    std::string maximum;
+    std::string length;
+    std::string average_doc;
+};
+
+const std::array<Texts, datapath::rate_limit_names.size()>& texts() {
+    static const auto all = [] {
+        constexpr std::array docs{"bytes per second",         "bytes read per second",
+                                  "bytes written per second", "requests per second",
+                                  "reads per second",         "writes per second"};
+        std::array<Texts, datapath::rate_limit_names.size()> made;
+        for (std::size_t i = 0; i < made.size(); ++i) {
+            const std::string name = datapath::rate_limit_names[i].argument;
+            made[i] = {name, name + "_max", name + "_max_length",
+                       std::string(docs[i]) + ", 0 for no limit"};
+        }
+        return made;
+    }();
+    return all;
+}
+
+std::vector<Parameter> parameters() {
+    std::vector<Parameter> all{{.name = "id",
+                                .type = ArgumentType::string,
+                                .doc = "the device",
+                                .need = Need::exactly_one},
+                               {.name = "device",
+                                .type = ArgumentType::string,
+                                .doc = "the same, by its older name",
+                                .need = Need::exactly_one}};
+    for (const Texts& text : texts()) {
+        all.push_back({.name = text.average, .type = ArgumentType::size, .doc = text.average_doc});
+    }
+    for (const Texts& text : texts()) {
+        all.push_back({.name = text.maximum,
+                       .type = ArgumentType::size,
+                       .doc = "the same during a burst",
+                       .need = Need::optional});
+        all.push_back({.name = text.length,
+                       .type = ArgumentType::size,
+                       .doc = "how long a burst may last, in seconds; 1 by default",
+                       .need = Need::optional});
+    }
+    all.push_back({.name = "iops_size",
+                   .type = ArgumentType::size,
+                   .doc = "bytes from which on a request counts as several",
+                   .need = Need::optional});
+    all.push_back({.name = "group",
+                   .type = ArgumentType::string,
+                   .doc = "shares the limits with every device in the group; by default the "
+                          "device has one of its own, of its name",
+                   .need = Need::optional});
+    return all;
+}
+
+}  // namespace
+
+boost::json::object describe(const ThrottleLimits& limits) {
+    boost::json::object described;
+    for (const auto& name : datapath::rate_limit_names) {
+        const RateLimit& rate = limits.*name.limit;
+        const std::string argument = name.argument;
+        described[argument] = rate.average;
+        if (rate.maximum == 0) continue;
+        described[argument + "_max"] = rate.maximum;
+        described[argument + "_max_length"] = rate.length;
+    }
+    if (limits.iops_size != 0) described["iops_size"] = limits.iops_size;
+    return described;
+}
+
+void add_throttle_commands(CommandTable& table, vmm::Machine& machine) {
+    table.add(
+        {.name = "block_set_io_throttle",
+         .doc = "Limits a disk's I/O, in force when the command returns: a device whose data path "
+                "is auto takes to the slow path first, and back when the last limit is gone.",
+         .parameters = parameters(),
+         .run = [&](const Arguments& arguments) { return set_throttle(machine, arguments); }});
+}
+
+}  // namespace viaduct::control

@@ -1,0 +1,41 @@
+#include "vmm/throttle_properties.hpp"
+
+#include <array>
+#include <deque>
+#include <limits>
+
+namespace viaduct::vmm {
+namespace {
+
+using datapath::RateLimit;
+
+/// A setter's name has to live as long as the program.
+std::string_view kept(std::string name) {
+    static std::deque<std::string> names;
+    return names.emplace_back(std::move(name));
+}
+
+PropertySetter number_setter(const std::string& name, std::uint64_t& value) {
+    return {kept(name), [name, &value](const std::string& text) {
+                value = parse_number("--device vdpa: " + name, text, 0,
+                                     std::numeric_limits<std::uint64_t>::max());
+            }};
+}
+
+}  // namespace
+
+std::vector<PropertySetter> throttle_setters(ThrottleConfig& config) {
+    std::vector<PropertySetter> setters;
+    for (const auto& name : datapath::rate_limit_names) {
+        RateLimit& rate = config.limits.*name.limit;
+        const std::string option = std::string("throttle.") + name.option;
+        setters.push_back(number_setter(option, rate.average));
+        setters.push_back(number_setter(option + "-max", rate.maximum));
+        setters.push_back(number_setter(option + "-max-length", rate.length));
+    }
+    setters.push_back(number_setter("throttle.iops-size", config.limits.iops_size));
+    setters.push_back({"throttle.group", [&config](const auto& value) { config.group = value; }});
+    return setters;
+}
+
+}  // namespace viaduct::vmm
