@@ -45,7 +45,7 @@ public:
 private:
     using Registration = std::unique_ptr<devices::Doorbells::Registration>;
     struct Queue {
-        bool wanted = false;            // has run since the function's reset
+        bool wanted = false;  // has run since the function's reset
         bool runs = false;
         std::span<std::byte> doorbell;  // the device's page while the queue runs, if it has one
         Registration eventfd;

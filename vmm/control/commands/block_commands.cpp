@@ -82,8 +82,9 @@ json::object histogram_of(std::span<const QueueRecord* const> records, RequestKi
 
 json::object statistics_of(std::span<const QueueRecord* const> records) {
     json::object statistics;
-    for (const auto& [kind, prefix] : kinds) {
-        const std::string name = prefix;
+    for (const Kind& each : kinds) {
+        const RequestKind kind = each.kind;
+        const std::string name = each.name;
         const auto total = [&](auto member) {
             return sum(records, [&](const QueueStatistics& queue) {
                 return (queue.of(kind).*member).value();
