@@ -201,6 +201,29 @@ TEST_F(DeviceWithDoorbells, StaysOpenWhileItIsBrokenSinceThePagesAreStillInTheGu
     EXPECT_EQ(world_.node.doorbell(1)[0], std::byte{2});
 }
 
+TEST_F(DeviceWithDoorbells, ShowsNoPagesOnTheSlowPathAndTakesThemOutBeforeTheSwitch) {
+    ASSERT_TRUE(world_.run());
+    world_.guest().set_doorbell_listener([this] {
+        world_.node.note(world_.guest().doorbell_page(0).empty() ? "doorbells out"
+                                                                 : "doorbells in");
+    });
+    world_.node.clear_log();
+    const auto set = [this](datapath::Policy policy) {
+        std::promise<bool> done;
+        world_.guest().set_policy(policy, {}, [&](const datapath::SwitchOutcome& outcome) {
+            done.set_value(std::holds_alternative<datapath::SwitchReport>(outcome));
+        });
+        return done.get_future().get();
+    };
+    EXPECT_TRUE(set(datapath::Policy::slow));
+    EXPECT_EQ(world_.node.log().at(0), "doorbells out");
+    EXPECT_THAT(world_.node.log_of("doorbells in"), IsEmpty());
+    world_.node.clear_log();
+    EXPECT_TRUE(set(datapath::Policy::fast));
+    EXPECT_EQ(world_.node.log().back(), "doorbells in");
+    world_.guest().set_doorbell_listener({});
+}
+
 TEST_F(DeviceWithDoorbells, HasNoPagesWhileItCannotBeOpenedAgain) {
     break_it();
     world_.node.answers.config.resize(8);

@@ -131,6 +131,19 @@ TEST_F(VirtioPciDoorbellPage, GivesWayToAnEventfdWhenItCannotBeMapped) {
     EXPECT_FALSE(rung(1));
 }
 
+TEST_F(VirtioPciDoorbellPage, GivesWayToAnEventfdWhenTheDeviceTakesItBackAndComesAgain) {
+    world.run_with_msix();
+    ASSERT_EQ(world.doorbells.pages(), 2U);
+    const auto taken = std::exchange(world.device.doorbells, {});
+    world.device.doorbell_listener();
+    EXPECT_EQ(world.doorbells.pages(), 0U);
+    EXPECT_TRUE(world.doorbells.ring(address(0)));
+    EXPECT_TRUE(kicked(0));
+    world.device.doorbells = taken;
+    world.device.doorbell_listener();
+    EXPECT_EQ(world.doorbells.pages(), 2U);
+}
+
 TEST_F(VirtioPciDoorbellPage, IsNotMappedForADeviceThatDidNotStart) {
     world.device.starts_well = false;
     world.run_with_msix();
