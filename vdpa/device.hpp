@@ -64,6 +64,9 @@ public:
     virtual IovaRange iova_range() = 0;
     virtual bool supports_suspend() = 0;
     virtual bool supports_resume() = 0;
+    /// set_ring_state() takes any state, not just that of a ring that begins: without it the device
+    /// cannot take over a ring from another. To be asked while the device is reset.
+    virtual bool supports_ring_state() = 0;
     /// The map survives reset() (VHOST_BACKEND_F_IOTLB_PERSIST).
     virtual bool keeps_map_over_reset() = 0;
 

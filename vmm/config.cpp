@@ -49,10 +49,10 @@ void check_source(const DeviceConfig& device, const std::string& text) {
             text, sources);
     }
     if (device.image.empty() &&
-        (device.queues != 1 || device.read_only || !device.serial.empty())) {
+        (device.queues != 1 || device.read_only || !device.serial.empty() || !device.suspend)) {
         throw Error(
-            "--device {}: queues=, readonly= and serial= go with image= only: a vDPA device "
-            "has its own",
+            "--device {}: queues=, readonly=, serial= and suspend= go with image= only: a vDPA "
+            "device has its own",
             text);
     }
 }
@@ -211,6 +211,10 @@ DeviceConfig parse_device(const std::string& text, std::size_t index) {
                            device.read_only = parse_switch("--device vdpa: readonly", value);
                        }},
         PropertySetter{"serial", [&](const auto& value) { device.serial = value; }},
+        PropertySetter{"suspend",
+                       [&](const auto& value) {
+                           device.suspend = parse_switch("--device vdpa: suspend", value);
+                       }},
         PropertySetter{"poll-us",
                        [&](const auto& value) {
                            device.poll = std::chrono::microseconds(

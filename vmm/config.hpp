@@ -29,6 +29,7 @@ struct DeviceConfig {
     unsigned queues = 1;
     bool read_only = false;
     std::string serial;
+    bool suspend = true;
 };
 
 struct Config {

@@ -128,6 +128,7 @@ datapath::GuestDevice::Open Machine::opener(const DeviceConfig& device) const {
         options.queues = device.queues;
         options.queue_size = device.queue_size.value_or(options.queue_size);
         options.serial = device.serial.empty() ? device.id : device.serial;
+        options.suspend = device.suspend;
         options.log = std::make_shared<LogAllowance>(fmt::format("image '{}'", device.image));
         return [options]() -> std::unique_ptr<vdpa::Device> {
             return std::make_unique<soft::SoftDevice>(options);

@@ -123,9 +123,9 @@ uint64_t Transport::notify_address(uint16_t queue) const {
     return notify_ + uint64_t{read(common::queue_notify_off)} * notify_multiplier_;
 }
 
-pci::Function choose_function() {
+pci::Function choose_function(uint64_t next) {
     const uint64_t device_id = option_number("device", 2);
-    uint64_t to_skip = option_number("index", 0);
+    uint64_t to_skip = option_number("index", 0) + next;
     pci::Function chosen{{0, 0}};
     bool is_found = false;
     pci::visit_functions([&](const pci::Function& function) {

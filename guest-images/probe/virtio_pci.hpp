@@ -138,7 +138,7 @@ private:
 };
 
 // The function the command line chooses: `device=ID` (2, block, by default) and `index=N` among
-// those.
-pci::Function choose_function();
+// those, or the one that is `next` after it.
+pci::Function choose_function(uint64_t next = 0);
 
 }  // namespace probe::virtio

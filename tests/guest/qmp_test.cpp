@@ -15,7 +15,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "base/error.hpp"
-#include "tests/guest/probe_run.hpp"
+#include "tests/guest/qmp_machine.hpp"
 #include "tests/qmp_client.hpp"
 
 namespace viaduct::test {
@@ -55,32 +55,6 @@ private:
     }
 
     pid_t thread_;
-};
-
-/// A machine with the disk "disk0", whose control thread is "vdpa-disk0".
-class QmpMachine {
-public:
-    explicit QmpMachine(const std::string& scenario)
-        : process_(probe_command({.scenario = scenario,
-                                  .options = {"--qmp", "unix:" + socket(), "--cpus", "2",
-                                              "--device", image_device(directory_, "id=disk0")}}),
-                   Seconds(90)),
-          operator_(client()) {}
-
-    [[nodiscard]] std::unique_ptr<QmpClient> client() const {
-        auto client = std::make_unique<QmpClient>(socket());
-        client->negotiate();
-        return client;
-    }
-    [[nodiscard]] Process& process() { return process_; }
-    [[nodiscard]] QmpClient& qmp() { return *operator_; }
-
-private:
-    [[nodiscard]] std::string socket() const { return directory_.path("qmp"); }
-
-    TemporaryDirectory directory_;
-    Process process_;
-    std::unique_ptr<QmpClient> operator_;
 };
 
 /// Every command that only asks, with its arguments.

@@ -211,11 +211,13 @@ TEST(DeviceOption, TakesEveryProperty) {
     EXPECT_EQ(kernel.policy, Policy::fast_only);
     EXPECT_EQ(kernel.queue_size, 128);
     const DeviceConfig embedded =
-        device("vdpa,image=disk.raw,queues=4,readonly=on,serial=viaduct-1");
+        device("vdpa,image=disk.raw,queues=4,readonly=on,serial=viaduct-1,suspend=off");
     EXPECT_EQ(embedded.image, "disk.raw");
     EXPECT_EQ(embedded.queues, 4U);
     EXPECT_TRUE(embedded.read_only);
     EXPECT_EQ(embedded.serial, "viaduct-1");
+    EXPECT_FALSE(embedded.suspend);
+    EXPECT_TRUE(device("vdpa,image=disk.raw").suspend);
     EXPECT_EQ(embedded.policy, std::nullopt);
     EXPECT_EQ(embedded.queue_size, std::nullopt);
 }
@@ -246,8 +248,8 @@ TEST(DeviceOption, NeedsExactlyOneSource) {
 }
 
 TEST(DeviceOption, WhatBelongsToTheEmbeddedDeviceGoesWithImageOnly) {
-    for (const auto* const text :
-         {"vdpa,path=a,queues=2", "vdpa,path=a,readonly=on", "vdpa,fd=3,serial=x"}) {
+    for (const auto* const text : {"vdpa,path=a,queues=2", "vdpa,path=a,readonly=on",
+                                   "vdpa,fd=3,serial=x", "vdpa,path=a,suspend=off"}) {
         EXPECT_THAT([&] { device(text); },
                     ThrowsMessage<Error>(AllOf(HasSubstr(text), HasSubstr("image= only"))));
     }

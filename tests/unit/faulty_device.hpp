@@ -16,6 +16,7 @@ public:
     using Before = std::function<void(const std::string& operation)>;
     struct Abilities {
         bool suspend = true;
+        bool ring_state = true;
         std::uint64_t features = ~std::uint64_t{0};  // of those that the real one has
     };
 
@@ -31,6 +32,7 @@ public:
     vdpa::IovaRange iova_range() override { return real_->iova_range(); }
     bool supports_suspend() override { return abilities_.suspend; }
     bool supports_resume() override { return abilities_.suspend; }
+    bool supports_ring_state() override { return abilities_.ring_state; }
     bool keeps_map_over_reset() override { return real_->keeps_map_over_reset(); }
     void set_features(std::uint64_t features) override {
         before_("set_features");

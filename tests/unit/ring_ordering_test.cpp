@@ -3,7 +3,7 @@
 #include <poll.h>
 
 #include <atomic>
-#include <optional>
+#include <random>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -28,12 +28,23 @@ bool sleep_until(const EventFd& event) {
     return true;
 }
 
+/// A while that differs each time, so that one side goes to sleep just when the other has something
+/// for it: there a lost order shows.
+template <typename Found>
+bool look_for_a_while(std::minstd_rand& random, Found&& found) {
+    for (auto looks = random() % 200; looks > 0; --looks) {
+        if (found()) return true;
+    }
+    return false;
+}
+
 class RingOrdering : public testing::TestWithParam<bool> {
 protected:
     /// Gives back what it is given, until there was `count` of it.
     void serve(unsigned count) {
         SplitRingDeviceView device(memory_.ring(), GetParam(), RingIndex(0));
         device.take_over();
+        std::minstd_rand random(1);
         for (unsigned served = 0; served < count && !lost_;) {
             const std::uint16_t available = device.available().value();
             for (std::uint16_t i = 0; i < available; ++i, ++served) {
@@ -41,7 +52,9 @@ protected:
                 device.take();
             }
             if (device.has_unpublished() && device.publish_used()) call_.signal();
-            if (available != 0 || served == count || device.request_kicks()) continue;
+            if (available != 0 || served == count) continue;
+            if (look_for_a_while(random, [&] { return device.available().value() != 0; })) continue;
+            if (device.request_kicks()) continue;
             if (!sleep_until(kick_)) lost_ = "a kick";
             device.suppress_kicks();
         }
@@ -50,10 +63,12 @@ protected:
     /// One at a time: each side has nothing to do until the other has notified it.
     void drive(unsigned count) {
         SplitRingDriverView driver(memory_.ring(), GetParam());
+        std::minstd_rand random(2);
         for (unsigned sent = 0; sent < count && !lost_; ++sent) {
             driver.put_available(static_cast<std::uint16_t>(sent % 8));
             if (driver.publish_available()) kick_.signal();
             while (driver.used().value() == 0 && !lost_) {
+                if (look_for_a_while(random, [&] { return driver.used().value() != 0; })) continue;
                 if (driver.request_calls()) continue;
                 if (!sleep_until(call_)) lost_ = "a call";
                 driver.suppress_calls();

@@ -166,6 +166,8 @@ TEST_P(SwitchWithAFault, LeavesTheGuestOnItsOldPath) {
     world.before = [&, name = operation, failing = which](const std::string& called) {
         if (called != name || ++calls != failing || failed) return;
         failed = true;
+        // Time for a path that is there already to serve: that must not be forgotten.
+        std::this_thread::sleep_for(std::chrono::milliseconds(3));
         throw Error("{} fails on purpose", name);
     };
     const auto outcome = world.set(to_slow ? Policy::slow : Policy::fast);

@@ -157,6 +157,7 @@ struct SwitchTerms {
     unsigned queues = 1;
     unsigned depth = 4;
     bool suspend = true;
+    bool ring_state = true;
     bool event_idx = true;
     bool indirect = true;
     std::optional<datapath::Policy> policy{};
@@ -260,7 +261,8 @@ private:
         auto device =
             terms_.make_device ? terms_.make_device() : std::make_unique<soft::SoftDevice>(options);
         return std::make_unique<FaultyDevice>(
-            std::move(device), FaultyDevice::Abilities{terms_.suspend, features}, before);
+            std::move(device), FaultyDevice::Abilities{terms_.suspend, terms_.ring_state, features},
+            before);
     }
 
     SwitchTerms terms_;

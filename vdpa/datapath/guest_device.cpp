@@ -29,7 +29,7 @@ GuestDevice::GuestDevice(GuestDeviceOptions options, Open open, const AddressSpa
     control_.call([this] {
         auto device = open_();
         identity_ = identify(*device);
-        apply_options();
+        apply_options(*device);
         adopt_device(std::move(device));
     });
     control_.watch(device_config_call_.fd(), [this] { on_device_config_call(); });
@@ -56,8 +56,8 @@ GuestDevice::Identity GuestDevice::identify(vdpa::Device& device) {
     return identity;
 }
 
-void GuestDevice::apply_options() {
-    choose_policy();
+void GuestDevice::apply_options(vdpa::Device& device) {
+    choose_policy(device);
     check_queue_size();
     offered_ = identity_.features;
     notifiers_ = std::vector<QueueNotifiers>(identity_.queue_sizes.size());
@@ -82,17 +82,35 @@ void GuestDevice::apply_options() {
     throttle_group_->set_limits(options_.throttle, ThrottleGroup::TimePoint::clock::now());
 }
 
-void GuestDevice::choose_policy() {
+void GuestDevice::choose_policy(vdpa::Device& device) {
     personality_ = find_personality(identity_.device_id);
-    const bool automatic = personality_ != nullptr && personality_->automatic;
-    policy_ = options_.policy.value_or(automatic ? Policy::automatic : Policy::fast_only);
-    switchable_ = personality_ != nullptr && policy_ != Policy::fast_only;
-    if (personality_ == nullptr && (policy_ == Policy::automatic || policy_ == Policy::slow)) {
-        throw Error(
-            "device '{}' ({}) cannot change its data path at run time: use datapath=fast or "
-            "datapath=fast-only",
-            options_.id, virtio::device_type_name(identity_.device_id));
+    if (personality_ == nullptr) {
+        fixed_because_ = fmt::format(
+            "nothing is known of {} devices that would let their state be rebuilt after a reset",
+            virtio::device_type_name(identity_.device_id));
+    } else if (options_.policy == Policy::fast_only) {
+        fixed_because_ =
+            "it was started with datapath=fast-only, and its guest has been offered what only the "
+            "fast path carries";
+    } else if (!device.supports_ring_state()) {
+        fixed_because_ =
+            "it does not let a ring begin where another has left it (VHOST_SET_VRING_BASE)";
     }
+    const bool chosen = options_.policy.value_or(Policy::fast) != Policy::fast;
+    if (!fixed_because_.empty() && chosen && options_.policy != Policy::fast_only) {
+        throw Error(
+            "device '{}' cannot change its data path at run time: {}: use datapath=fast or "
+            "datapath=fast-only",
+            options_.id, fixed_because_);
+    }
+    const bool automatic = fixed_because_.empty() && personality_->automatic;
+    policy_ = options_.policy.value_or(automatic ? Policy::automatic : Policy::fast_only);
+    if (fixed_because_.empty() && policy_ == Policy::fast_only) {
+        fixed_because_ =
+            "devices of its type stay on the fast path unless they are started with "
+            "datapath=auto";
+    }
+    switchable_ = fixed_because_.empty();
 }
 
 void GuestDevice::check_queue_size() const {

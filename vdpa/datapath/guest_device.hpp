@@ -143,8 +143,8 @@ private:
     void reopen_device();
     void reset_device();
     void close_device();
-    void apply_options();
-    void choose_policy();
+    void apply_options(vdpa::Device& device);
+    void choose_policy(vdpa::Device& device);
     void check_queue_size() const;
     bool run_guarded(const char* what, const std::function<void()>& operation) noexcept;
     void break_device(const std::string& reason);
@@ -178,6 +178,7 @@ private:
     Identity identity_;
     const Personality* personality_ = nullptr;
     bool switchable_ = false;
+    std::string fixed_because_;  // why it is not switchable
     std::uint64_t offered_ = 0;
     std::vector<QueueNotifiers> notifiers_;
     std::vector<QueueRecord> records_;

@@ -48,16 +48,10 @@ SwitchReport GuestDevice::change_policy(Policy policy, const SwitchOptions& opti
 
 void GuestDevice::check_policy(Policy policy) const {
     if (policy == policy_) return;
-    if (personality_ == nullptr) {
+    if (!switchable_) throw Error("it stays on the fast path: {}", fixed_because_);
+    if (policy == Policy::fast_only) {
         throw Error(
-            "a {} device stays on the fast path: nothing is known here of how its state is "
-            "rebuilt after a reset",
-            virtio::device_type_name(identity_.device_id));
-    }
-    if (!switchable_ || policy == Policy::fast_only) {
-        throw Error(
-            "it was started with datapath=fast-only, and its guest has been offered what "
-            "only the fast path carries: start it with datapath=auto");
+            "its guest has been offered what both paths carry: fast-only is a start's choice");
     }
     if (policy == Policy::fast && throttled()) {
         throw Error(

@@ -59,6 +59,7 @@ SoftDevice::SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& op
       log_(options.log ? options.log
                        : std::make_shared<LogAllowance>(fmt::format("image '{}'", image_->name()))),
       max_queue_size_(options.queue_size),
+      suspends_(options.suspend),
       queues_(options.queues) {
     check(options);
     std::copy(options.serial.begin(), options.serial.end(), terms_.serial.begin());
@@ -258,6 +259,7 @@ void SoftDevice::set_config_call(const EventFd& call) {
 }
 
 void SoftDevice::suspend() {
+    if (!suspends_) throw Error("{}: suspend=off: the device cannot suspend", name());
     stop_engines(QueueEngine::Stop::drain);
     suspended_ = true;
 }

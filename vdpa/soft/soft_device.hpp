@@ -30,6 +30,7 @@ struct SoftDeviceOptions {
     unsigned queues = 1;             // 1 to 64
     std::uint16_t queue_size = 256;  // at most; a power of two, 4 to 1024
     std::string serial;              // 20 bytes at most
+    bool suspend = true;             // off: says that it cannot suspend and resume, as VDUSE says
     /// For what the guest does to its rings, which may end in the device being opened anew: with
     /// the same options it goes on with what is left of the allowance. Null: one of its own.
     std::shared_ptr<LogAllowance> log;
@@ -57,8 +58,9 @@ public:
     std::uint16_t max_queue_size(unsigned queue) override;
     std::uint32_t config_size() override;
     vdpa::IovaRange iova_range() override { return {Iova{0}, Iova{~std::uint64_t{0}}}; }
-    bool supports_suspend() override { return true; }
-    bool supports_resume() override { return true; }
+    bool supports_suspend() override { return suspends_; }
+    bool supports_resume() override { return suspends_; }
+    bool supports_ring_state() override { return true; }
     bool keeps_map_over_reset() override { return true; }
 
     void set_features(std::uint64_t features) override;
@@ -112,6 +114,7 @@ private:
     std::unique_ptr<Image> image_;
     std::shared_ptr<LogAllowance> log_;
     std::uint16_t max_queue_size_;
+    bool suspends_;
     std::uint64_t offered_ = 0;
     BlockTerms terms_;  // with the features that the driver accepted
     virtio_blk_config config_{};

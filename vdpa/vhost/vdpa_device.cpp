@@ -88,6 +88,15 @@ bool VdpaDevice::supports_suspend() {
 bool VdpaDevice::supports_resume() {
     return has_backend_feature(VHOST_BACKEND_F_RESUME);
 }
+bool VdpaDevice::supports_ring_state() {
+    vhost_vring_state state{0, 1};
+    const bool supported = node_->ioctl(VHOST_SET_VRING_BASE, &state) == 0;
+    // Where not even this is taken, it is before FEATURES_OK only.
+    state.num = 0;
+    (void)node_->ioctl(VHOST_SET_VRING_BASE, &state);
+    return supported;
+}
+
 bool VdpaDevice::keeps_map_over_reset() {
     return has_backend_feature(VHOST_BACKEND_F_IOTLB_PERSIST);
 }

@@ -33,6 +33,8 @@ public:
     vdpa::IovaRange iova_range() override { return iova_range_; }
     bool supports_suspend() override;
     bool supports_resume() override;
+    /// Asked by trying, for want of a backend feature that says it: vp_vdpa answers EOPNOTSUPP.
+    bool supports_ring_state() override;
     bool keeps_map_over_reset() override;
 
     void set_features(std::uint64_t features) override;

@@ -1,0 +1,186 @@
+// One stock guest with two vCPUs whose devices change their data paths while it works: VDUSE, which
+// has to be drained, and the simulators, which suspend. The hardware case cannot: vp_vdpa does not
+// let a ring begin where another has left it. It is booted once, and the tests follow one another
+// in it.
+#include <chrono>
+#include <functional>
+#include <random>
+#include <string>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/lab/in_one_world.hpp"
+#include "tests/lab/lab_device.hpp"
+#include "tests/lab/lab_image.hpp"
+#include "tests/lab/linux_guest.hpp"
+#include "tests/support/repeated.hpp"
+
+namespace viaduct::test {
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+
+/// vda to vdc and eth0 in the guest, in this order.
+struct World {
+    TemporaryDirectory directory;
+    std::string image = make_image(directory, "raw", 64);
+    LabDevice vduse = LabDevice::vduse("vduse", image, {"--queues", "2"});
+    LabDevice simulated = LabDevice::simulated_disk("simulated");
+    LabDevice hardware = LabDevice::hardware("hardware", "disk1");
+    LabDevice net = LabDevice::simulated_net("net");
+    LinuxGuest guest{{.kernel = "vmlinux",
+                      .append = "",
+                      .memory = "256M",
+                      .cpus = 2,
+                      .devices = {vduse.option(), simulated.option(), hardware.option(),
+                                  net.option("datapath=auto")}}};
+};
+
+/// Verified I/O on all disks, again and again until the guest finds /tmp/stop. The first is used
+/// through a file system.
+std::string load_of_depth(unsigned depth) {
+    return "dmesg -c >/dev/null; rm -f /tmp/stop /tmp/failed /tmp/ended; mkdir -p /mnt/fs; mount "
+           "/dev/vda /mnt/fs && "
+           "(while [ ! -e /tmp/stop ]; do fio --direct=1 --ioengine=libaio --iodepth=" +
+           std::to_string(depth) +
+           " --rw=randrw --bsrange=512-256k --size=4M --verify=crc32c --verify_fatal=1 --minimal "
+           "--name=a --filename=/mnt/fs/file --name=b --filename=/dev/vdb --name=c "
+           "--filename=/dev/vdc || { touch /tmp/failed; break; }; done; touch /tmp/ended) "
+           ">/tmp/load 2>&1 &";
+}
+
+class Switching : public InOneWorld<World> {
+protected:
+    static void SetUpTestSuite() {
+        limit_iotlb_entries(1'000'000);
+        InOneWorld::SetUpTestSuite();
+    }
+    void SetUp() override {
+        InOneWorld::SetUp();
+        for (const char* id : {"vduse", "simulated", "net"}) set(id, "fast");
+        in_guest("umount /mnt/fs 2>/dev/null; /bin/mke2fs -q -t ext4 -F /dev/vda 32M");
+    }
+
+    static LinuxGuest& guest() { return world().guest; }
+    static std::string in_guest(const std::string& command) { return guest().expect(command); }
+
+    static boost::json::value set(const std::string& id, const std::string& mode) {
+        return guest().qmp().execute("vdpa-set-datapath", {{"id", id}, {"mode", mode}},
+                                     std::chrono::seconds(60));
+    }
+
+    /// Does `turn` so many times while the guest works, at intervals that no two have in common.
+    void while_the_guest_works(unsigned depth, unsigned turns,
+                               const std::function<void(unsigned turn)>& turn) {
+        in_guest(load_of_depth(depth));
+        for (unsigned count = 0; count < turns; ++count) {
+            std::this_thread::sleep_for(
+                Milliseconds(std::uniform_int_distribution<unsigned>(10, 250)(random_)));
+            turn(count);
+        }
+        in_guest(
+            "touch /tmp/stop; while [ ! -e /tmp/ended ]; do sleep 0.1; done; "
+            "[ ! -e /tmp/failed ] || { cat /tmp/load; exit 1; }");
+        in_guest("umount /mnt/fs && e2fsck -f -n /dev/vda");
+        EXPECT_EQ(in_guest("dmesg | grep -E 'WARNING|BUG|I/O error|blocked for more' || true"), "");
+        EXPECT_TRUE(world().vduse.daemon_lives());
+    }
+
+    /// One disk after the other, to the path that it is not on.
+    void switch_next(unsigned turn) {
+        const auto report =
+            set(turn % 2 == 0 ? "vduse" : "simulated", turn / 2 % 2 == 0 ? "slow" : "fast");
+        EXPECT_NE(report.at("from"), report.at("to")) << turn;
+    }
+
+    static void set_limits(const std::string& id, std::uint64_t iops) {
+        guest().qmp().execute("block_set_io_throttle",
+                              {{"id", id},
+                               {"bps", 0},
+                               {"bps_rd", 0},
+                               {"bps_wr", 0},
+                               {"iops", iops},
+                               {"iops_rd", 0},
+                               {"iops_wr", 0}},
+                              std::chrono::seconds(60));
+    }
+
+    std::mt19937 random_{2026};
+};
+
+TEST_F(Switching, LosesNothingUnderLoad) {
+    while_the_guest_works(32, repeated(30), [&](unsigned turn) { switch_next(turn); });
+}
+
+TEST_F(Switching, OfADeviceThatCannotTakeARingOverIsRefusedAtOnce) {
+    try {
+        set("hardware", "slow");
+        ADD_FAILURE() << "it was taken to the slow path, and could never come back";
+    } catch (const tests::QmpRefusal& refused) {
+        EXPECT_THAT(refused.what(), testing::HasSubstr("VHOST_SET_VRING_BASE"));
+    }
+}
+
+TEST_F(Switching, LosesNothingAtQueueDepth1) {
+    while_the_guest_works(1, repeated(12), [&](unsigned turn) { switch_next(turn); });
+}
+
+TEST_F(Switching, LosesNothingWhileLimitsComeAndGo) {
+    for (const char* id : {"vduse", "simulated"}) set(id, "auto");
+    while_the_guest_works(32, repeated(6), [&](unsigned turn) {
+        set_limits("vduse", turn % 2 == 0 ? 2000 : 0);
+        set_limits("simulated", turn % 2 == 0 ? 0 : 2000);
+    });
+    set_limits("vduse", 0);
+    set_limits("simulated", 0);
+}
+
+TEST_F(Switching, LosesNothingWhileTheMachineStopsAndGoesOn) {
+    while_the_guest_works(32, repeated(9), [&](unsigned turn) {
+        guest().qmp().execute("stop", {}, std::chrono::seconds(60));
+        switch_next(turn);
+        guest().qmp().execute("cont", {}, std::chrono::seconds(60));
+    });
+}
+
+TEST_F(Switching, LosesNothingWhileADriverIsBoundAnew) {
+    in_guest(
+        "rm -f /tmp/stop /tmp/ended; (cd /sys/bus/virtio/drivers/virtio_blk; d=$(basename "
+        "$(readlink /sys/block/vdb/device)); while [ ! -e /tmp/stop ]; do echo $d >unbind; "
+        "echo $d >bind; done; touch /tmp/ended) >/tmp/rebinding 2>&1 &");
+    for (unsigned turn = 0; turn < repeated(10); ++turn) {
+        std::this_thread::sleep_for(Milliseconds(50));
+        try {
+            set("simulated", turn % 2 == 0 ? "slow" : "fast");
+        } catch (const tests::QmpRefusal&) {
+            // The driver's reset was quicker.
+        }
+    }
+    in_guest(
+        "touch /tmp/stop; while [ ! -e /tmp/ended ]; do sleep 0.1; done; "
+        "dd if=/dev/vdb of=/dev/null bs=64k count=16 iflag=direct");
+}
+
+TEST_F(Switching, LosesNoFrame) {
+    // Without a control queue the simulator knows no address of the card's, and returns broadcasts.
+    in_guest(
+        "echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6; ip link set eth0 address "
+        "52:54:00:12:34:56 && ip link set eth0 up && "
+        "ip address add 10.0.0.1/24 broadcast 10.0.0.255 dev eth0");
+    const auto frames = [&] {
+        return std::stoul(in_guest("cat /sys/class/net/eth0/statistics/rx_packets"));
+    };
+    for (unsigned round = 0; round < repeated(3); ++round) {
+        for (const char* mode : {"slow", "fast"}) {
+            set("net", mode);
+            const auto before = frames();
+            guest().sh("ping -q -i 0.01 -W 1 -c 20 10.0.0.255");
+            EXPECT_EQ(frames(), before + 20) << mode;
+        }
+    }
+}
+
+}  // namespace
+}  // namespace viaduct::test

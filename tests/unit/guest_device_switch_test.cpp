@@ -1,0 +1,79 @@
+// The switch as the device behind sees it.
+#include <future>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/guest_device_world.hpp"
+
+namespace viaduct::test {
+namespace {
+
+using datapath::Policy;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+std::string set(GuestWorld& world, Policy policy) {
+    std::promise<std::string> done;
+    world.guest().set_policy(policy, {}, [&](const datapath::SwitchOutcome& outcome) {
+        const auto* const reason = std::get_if<std::string>(&outcome);
+        done.set_value(reason == nullptr ? "" : *reason);
+    });
+    return done.get_future().get();
+}
+
+TEST(GuestDeviceSwitch, NotifiesBothSidesOfEveryQueueOnceItIsThere) {
+    GuestWorld world("vduse_block_two_queues");
+    ASSERT_TRUE(world.run());
+    for (const Policy policy : {Policy::slow, Policy::fast}) {
+        for (unsigned queue = 0; queue < 2; ++queue) {
+            (void)world.guest().guest_kick(queue).take();
+            (void)world.guest().guest_call(queue).take();
+        }
+        EXPECT_EQ(set(world, policy), "");
+        for (unsigned queue = 0; queue < 2; ++queue) {
+            EXPECT_TRUE(world.guest().guest_kick(queue).pending()) << queue;
+            EXPECT_TRUE(world.guest().guest_call(queue).pending()) << queue;
+        }
+    }
+}
+
+TEST(GuestDeviceSwitch, SetsTheCallsOfThePathThatItGoesTo) {
+    GuestWorld world;
+    ASSERT_TRUE(world.run());
+    ASSERT_EQ(set(world, Policy::slow), "");
+    ASSERT_EQ(set(world, Policy::fast), "");
+    world.node.serve();
+    EXPECT_TRUE(world.does_io());
+}
+
+TEST(GuestDeviceSwitch, GivesTheDeviceShadowRingsThatBeginAnewAndTheGuestsWhereTheyStood) {
+    GuestWorld world;
+    ASSERT_TRUE(world.run());
+    world.node.serve();
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(world.does_io());
+    world.node.clear_log();
+    ASSERT_EQ(set(world, Policy::slow), "");
+    EXPECT_THAT(world.node.log(), Contains(StartsWith("SET_VRING_ADDR 0 0x7fff")));
+    EXPECT_THAT(world.node.log(), Contains("SET_VRING_BASE 0 0"));
+    world.node.clear_log();
+    ASSERT_EQ(set(world, Policy::fast), "");
+    EXPECT_THAT(world.node.log(), Contains("SET_VRING_BASE 0 3"));
+}
+
+TEST(GuestDeviceSwitch, OfADeviceThatCannotTakeARingOverIsRefusedAtOnce) {
+    GuestWorld world;
+    world.node.fail_next("SET_VRING_BASE", EOPNOTSUPP);
+    ASSERT_TRUE(world.run());
+    EXPECT_FALSE(world.guest().switchable());
+    EXPECT_EQ(world.guest().policy(), Policy::fast_only);
+    EXPECT_THAT(set(world, Policy::slow), HasSubstr("VHOST_SET_VRING_BASE"));
+    GuestWorld wished;
+    wished.node.fail_next("SET_VRING_BASE", EOPNOTSUPP);
+    wished.options.policy = Policy::automatic;
+    EXPECT_THROW(wished.guest(), Error);
+}
+
+}  // namespace
+}  // namespace viaduct::test
