@@ -15,4 +15,7 @@ Report start(unsigned runs);
 /// does.
 Report fast(std::uint64_t guest_reads);
 
+/// Chains that a relay of the slow path carries in a second.
+Report relay(unsigned runs);
+
 }  // namespace viaduct::bench
