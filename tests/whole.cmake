@@ -19,7 +19,7 @@ foreach(suite IN LISTS lab_suites)
     set_tests_properties(${name} PROPERTIES ${properties})
 endforeach()
 
-add_test(NAME guest.soak COMMAND guest_tests --gtest_brief=1 
+add_test(NAME guest.soak COMMAND guest_tests --gtest_brief=1
     --gtest_filter=Resets.*:Lifecycle.*:*Switch*:*Throttle*)
 set_tests_properties(guest.soak PROPERTIES TIMEOUT 1800 LABELS soak ENVIRONMENT VIADUCT_TIMES=20)
 
