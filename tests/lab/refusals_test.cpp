@@ -99,11 +99,11 @@ TEST_F(Refusals, QueueSizesThatTheDeviceDoesNotHave) {
     EXPECT_TRUE(disk.daemon_lives());
 }
 
-TEST_F(Refusals, ADataPathThatTheDeviceTypeDoesNotHave) {
-    const auto net = LabDevice::simulated_net("net");
-    expect_refusal({.devices = {net.option("datapath=auto")}},
-                   AllOf(HasSubstr("'net' (net) cannot change its data path"),
-                         HasSubstr("datapath=fast-only")));
+TEST_F(Refusals, ADataPathThatTheDeviceDoesNotHave) {
+    const auto disk = LabDevice::hardware("disk", "disk0");
+    expect_refusal({.devices = {disk.option("datapath=auto")}},
+                   AllOf(HasSubstr("'disk' cannot change its data path"),
+                         HasSubstr("VHOST_SET_VRING_BASE"), HasSubstr("datapath=fast-only")));
 }
 
 TEST_F(Refusals, TooLittleMemoryThatMayBeLocked) {

@@ -185,6 +185,13 @@ public:
         }
     }
 
+    SwitchWorld(const SwitchWorld&) = delete;
+    SwitchWorld& operator=(const SwitchWorld&) = delete;
+    /// What a test had said about failures knows what is gone by now.
+    ~SwitchWorld() {
+        before = [](const std::string&) {};
+    }
+
     datapath::GuestDevice& guest() { return *guest_; }
     RingDriver& driver(unsigned queue = 0) { return *drivers_.at(queue); }
 
