@@ -22,7 +22,7 @@ Properties parse_properties(std::string_view option, std::string_view text);
 
 /// A property's name and what takes its value.
 struct PropertySetter {
-    std::string_view name;
+    std::string name;
     std::function<void(const std::string& value)> set;
 };
 

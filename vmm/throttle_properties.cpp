@@ -1,7 +1,5 @@
 #include "vmm/throttle_properties.hpp"
 
-#include <array>
-#include <deque>
 #include <limits>
 
 namespace viaduct::vmm {
@@ -9,14 +7,8 @@ namespace {
 
 using datapath::RateLimit;
 
-/// A setter's name has to live as long as the program.
-std::string_view kept(std::string name) {
-    static std::deque<std::string> names;
-    return names.emplace_back(std::move(name));
-}
-
 PropertySetter number_setter(const std::string& name, std::uint64_t& value) {
-    return {kept(name), [name, &value](const std::string& text) {
+    return {name, [name, &value](const std::string& text) {
                 value = parse_number("--device vdpa: " + name, text, 0,
                                      std::numeric_limits<std::uint64_t>::max());
             }};

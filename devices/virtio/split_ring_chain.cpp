@@ -2,6 +2,12 @@
 
 namespace viaduct::virtio {
 
+std::uint64_t total_length(std::span<const Segment> segments) noexcept {
+    std::uint64_t length = 0;
+    for (const Segment& segment : segments) length += segment.length;
+    return length;
+}
+
 ChainReader::ChainReader(const SplitRing& ring, const AddressSpace& memory, bool indirect,
                          std::uint16_t longest)
     : ring_(ring), memory_(memory), indirect_(indirect), segments_(longest) {}

@@ -24,6 +24,9 @@ struct Segment {
                                  // it, not writable; and when length is 0
 };
 
+/// Bytes of all of them.
+std::uint64_t total_length(std::span<const Segment> segments) noexcept;
+
 /// Valid until the reader reads the next one.
 struct Chain {
     std::uint16_t head = 0;

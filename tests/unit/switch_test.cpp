@@ -18,14 +18,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-bool succeeded(const SwitchOutcome& outcome) {
-    return std::holds_alternative<SwitchReport>(outcome);
-}
-
-std::string reason(const SwitchOutcome& outcome) {
-    return succeeded(outcome) ? "it succeeded" : std::get<std::string>(outcome);
-}
-
 class SwitchUnderLoad : public testing::TestWithParam<SwitchTerms> {};
 
 INSTANTIATE_TEST_SUITE_P(
@@ -128,10 +120,7 @@ TEST(Switch, OfADeviceThatNeedsAResetIsRefused) {
     world.driver().put_available(9999);
     world.driver().publish();
     world.guest().guest_kick(0).signal();
-    for (unsigned nap = 0; nap < 10'000 && !world.guest().needs_reset(); ++nap) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    EXPECT_TRUE(world.guest().needs_reset());
+    EXPECT_TRUE(eventually([&] { return world.guest().needs_reset(); }));
     EXPECT_THAT(reason(world.set(Policy::fast)), HasSubstr("needs a reset"));
     world.reset();
     EXPECT_FALSE(world.guest().needs_reset());
@@ -280,9 +269,7 @@ protected:
     static bool to_slow() { return std::get<0>(GetParam()); }
     void wait_until_taken() {
         const auto& chains = world_.guest().records()[0].statistics.chains;
-        for (unsigned nap = 0; nap < 10'000 && chains.value() == 0; ++nap) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        }
+        EXPECT_TRUE(eventually([&] { return chains.value() != 0; }));
     }
     SwitchOutcome try_to_switch(bool break_on_timeout) {
         return world_.set(
@@ -294,11 +281,7 @@ protected:
         gate_.release(Bytes(sector, std::byte{7}));
     }
     bool request_comes_back() {
-        for (unsigned nap = 0; nap < 10'000; ++nap) {
-            if (world_.driver().take_used()) return true;
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        }
-        return false;
+        return eventually([this] { return world_.driver().take_used().has_value(); });
     }
 
     HeldImage::Gate gate_;

@@ -14,13 +14,6 @@ using datapath::SwitchReport;
 using datapath::ThrottleLimits;
 using testing::HasSubstr;
 
-bool succeeded(const SwitchOutcome& outcome) {
-    return std::holds_alternative<SwitchReport>(outcome);
-}
-std::string reason(const SwitchOutcome& outcome) {
-    return succeeded(outcome) ? "it succeeded" : std::get<std::string>(outcome);
-}
-
 TEST(ThrottledDevice, TakesToTheSlowPathAndBackWhenTheLastLimitIsGone) {
     SwitchWorld world({.queues = 2});
     ASSERT_TRUE(world.run());
@@ -97,11 +90,9 @@ void post_reads(SwitchWorld& world, unsigned count) {
 }
 
 void wait_until_some_wait(SwitchWorld& world, unsigned count) {
-    for (unsigned nap = 0; nap < 10'000; ++nap) {
-        if (world.guest().records()[0].statistics.throttled_requests.value() >= count) return;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    ADD_FAILURE() << "nothing waits in the throttle";
+    const auto& waiting = world.guest().records()[0].statistics.throttled_requests;
+    EXPECT_TRUE(eventually([&] { return waiting.value() >= count; }))
+        << "nothing waits in the throttle";
 }
 
 TEST(ThrottledDevice, ForwardsWhatWaitsWhenTheLimitsGo) {

@@ -153,6 +153,13 @@ private:
     std::thread thread_;
 };
 
+inline bool succeeded(const datapath::SwitchOutcome& outcome) {
+    return std::holds_alternative<datapath::SwitchReport>(outcome);
+}
+inline std::string reason(const datapath::SwitchOutcome& outcome) {
+    return succeeded(outcome) ? "it succeeded" : std::get<std::string>(outcome);
+}
+
 struct SwitchTerms {
     unsigned queues = 1;
     unsigned depth = 4;

@@ -8,12 +8,6 @@ namespace {
 using virtio::RingFault;
 using virtio::Segment;
 
-std::uint64_t total(std::span<const Segment> segments) noexcept {
-    std::uint64_t bytes = 0;
-    for (const Segment& segment : segments) bytes += segment.length;
-    return bytes;
-}
-
 std::uint64_t nanoseconds(Relay::Clock::duration time) noexcept {
     const auto count = std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
     return count < 0 ? 0 : static_cast<std::uint64_t>(count);
@@ -22,7 +16,7 @@ std::uint64_t nanoseconds(Relay::Clock::duration time) noexcept {
 Request parse(const Personality* personality, const virtio::Chain& chain) noexcept {
     if (personality != nullptr && personality->parse != nullptr) return personality->parse(chain);
     Request request;
-    request.payload = total(chain.readable) + total(chain.writable);
+    request.payload = virtio::total_length(chain.readable) + virtio::total_length(chain.writable);
     return request;
 }
 
@@ -98,7 +92,7 @@ bool Relay::take_one(Clock::time_point now) noexcept {
     slot.taken_at = guest_.next_avail();
     guest_.take();
     slot.guest_head = chain.head;
-    slot.writable = total(chain.writable);
+    slot.writable = virtio::total_length(chain.writable);
     slot.request = parse(setup_.personality, chain);
     slot.taken = now;
     submit_or_hold(*place, now);

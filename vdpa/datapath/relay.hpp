@@ -76,7 +76,6 @@ public:
     [[nodiscard]] std::optional<Clock::time_point> next_try() const noexcept;
 
     [[nodiscard]] unsigned in_flight() const noexcept { return in_flight_; }
-    [[nodiscard]] bool holds_any() const noexcept { return !held_[0].empty() || !held_[1].empty(); }
     /// The guest's next head: where another goes on when nothing is in flight or held.
     [[nodiscard]] virtio::RingIndex next_avail() const noexcept { return guest_.next_avail(); }
     /// Where another goes on when the device will not touch what is in flight; nothing when it has

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.hpp"
+#include "base/fd.hpp"
 
 namespace viaduct::datapath {
 namespace {
@@ -91,8 +92,8 @@ ShadowMemory::ShadowMemory(std::span<const std::uint16_t> queue_sizes, vdpa::Iov
             "datapath=fast-only",
             range.first.value, range.last.value, bytes / 1024);
     }
-    memfd_ = create_memfd(bytes);
-    mapping_ = Mapping("shadow rings", bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd_.get());
+    const Fd memfd = create_memfd(bytes);
+    mapping_ = Mapping("shadow rings", bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd.get());
     region_ = {*room, mapping_.bytes()};
     space_.map(region_);
 }

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "base/address_space.hpp"
-#include "base/fd.hpp"
 #include "base/mapping.hpp"
 #include "devices/virtio/device.hpp"
 #include "devices/virtio/split_ring.hpp"
@@ -68,7 +67,6 @@ public:
 
 private:
     std::vector<std::uint64_t> offsets_;  // of each queue's room; one more for the end
-    Fd memfd_;
     Mapping mapping_;
     MemoryRegion region_;
     AddressSpace space_;

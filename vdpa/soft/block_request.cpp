@@ -8,12 +8,7 @@ namespace viaduct::soft {
 namespace {
 
 using virtio::Segment;
-
-std::uint64_t total_length(std::span<const Segment> segments) noexcept {
-    std::uint64_t length = 0;
-    for (const Segment& segment : segments) length += segment.length;
-    return length;
-}
+using virtio::total_length;
 
 bool all_reachable(std::span<const Segment> segments) noexcept {
     return std::none_of(segments.begin(), segments.end(),

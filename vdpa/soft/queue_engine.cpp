@@ -18,9 +18,6 @@ constexpr std::uint64_t cancel_tag = 3;
 /// Requests in an io_uring beside those of operations: two polls and a cancellation.
 constexpr unsigned other_requests = 3;
 
-/// The deepest call is a line of the log when a ring breaks.
-constexpr std::size_t stack_bytes = std::size_t{128} * 1024;
-
 /// A chain has a header and a status beside its data; one that is no longer than the ring is let
 /// through to be answered with an error.
 std::uint16_t longest_chain(std::uint16_t ring_size) noexcept {
@@ -44,35 +41,12 @@ QueueEngine::QueueEngine(EngineSetup setup, Image& image)
       requests_(setup_.ring.size()),
       // Not initialised: the pages come into being as heads are used.
       segments_(new iovec[std::size_t{most_segments} * setup_.ring.size()]),
-      ranges_(new virtio_blk_discard_write_zeroes[std::size_t{most_ranges} * setup_.ring.size()]) {
-    start_thread();
-}
+      ranges_(new virtio_blk_discard_write_zeroes[std::size_t{most_ranges} * setup_.ring.size()]),
+      thread_({.name = "soft-queue"}, setup_.name, [this] { run(); }) {}
 
 QueueEngine::~QueueEngine() {
     if (stopping() == Stop::none) stop(Stop::abandon);
     wait();
-}
-
-void QueueEngine::start_thread() {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, stack_bytes);
-    sigset_t all;
-    sigfillset(&all);  // signals are other threads' business
-    pthread_attr_setsigmask_np(&attributes, &all);
-    const int error = pthread_create(&thread_, &attributes, thread_main, this);
-    pthread_attr_destroy(&attributes);
-    if (error != 0) {
-        const SystemError reason("pthread_create", error);
-        throw Error("no thread for {} ({}): raise `ulimit -u`", setup_.name, reason.what());
-    }
-    joinable_ = true;
-    pthread_setname_np(thread_, "soft-queue");
-}
-
-void* QueueEngine::thread_main(void* engine) {
-    static_cast<QueueEngine*>(engine)->run();
-    return nullptr;
 }
 
 void QueueEngine::stop(Stop how) noexcept {
@@ -81,8 +55,7 @@ void QueueEngine::stop(Stop how) noexcept {
 }
 
 void QueueEngine::wait() noexcept {
-    if (joinable_) pthread_join(thread_, nullptr);
-    joinable_ = false;
+    thread_.join();
 }
 
 void QueueEngine::run() noexcept {

@@ -7,8 +7,6 @@
 /// from next_avail().
 #pragma once
 
-#include <pthread.h>
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -19,6 +17,7 @@
 #include "base/event_fd.hpp"
 #include "base/io_uring.hpp"
 #include "base/log_allowance.hpp"
+#include "base/thread.hpp"
 #include "devices/virtio/split_ring_chain.hpp"
 #include "devices/virtio/split_ring_device_view.hpp"
 #include "vdpa/soft/block_request.hpp"
@@ -74,8 +73,6 @@ public:
     [[nodiscard]] virtio::RingIndex next_avail() const noexcept { return view_.next_avail(); }
 
 private:
-    static void* thread_main(void* engine);
-    void start_thread();
     void run() noexcept;
 
     [[nodiscard]] Stop stopping() const noexcept { return stop_.load(std::memory_order_acquire); }
@@ -108,8 +105,7 @@ private:
 
     std::atomic<Stop> stop_ = Stop::none;
     EventFd stop_event_;
-    pthread_t thread_{};
-    bool joinable_ = false;
+    Thread thread_;  // last: uses all of the above
 };
 
 }  // namespace viaduct::soft

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,9 +8,9 @@
 #include <vector>
 
 #include <boost/asio/signal_set.hpp>
-#include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/own_descriptor.hpp"
 #include "vmm/console/backends.hpp"
 #include "vmm/console/escape.hpp"
 #include "vmm/console/stream_backend.hpp"
@@ -19,20 +18,6 @@
 
 namespace viaduct::console {
 namespace {
-
-/// A descriptor of our own for what stands at `fd`. Where it can be opened anew it is non-blocking:
-/// the flag on the inherited one would be the shell's and everybody's who shares it. A regular
-/// file keeps the shared one, for its position.
-int own_descriptor(int fd, int access) {
-    struct stat found = {};
-    if (::fstat(fd, &found) != 0) return -1;
-    if (S_ISFIFO(found.st_mode) || S_ISCHR(found.st_mode)) {
-        const std::string path = fmt::format("/proc/self/fd/{}", fd);
-        const int reopened = ::open(path.c_str(), access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-        if (reopened >= 0) return reopened;
-    }
-    return ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-}
 
 void tell(std::string_view text) {
     // Past the log, whose level and prefix are not for an answer to a key.
@@ -64,20 +49,20 @@ public:
 
 private:
     void open_output() {
-        const int fd = own_descriptor(STDOUT_FILENO, O_WRONLY);
-        if (fd < 0) {
+        Fd fd = own_descriptor(STDOUT_FILENO, O_WRONLY);
+        if (!fd) {
             throw Error(
                 "--serial stdio: standard output is closed: give one (>/dev/null) or use "
                 "--serial none");
         }
-        out_.assign(fd);
+        out_.assign(fd.release());
         output_.connect(out_);
     }
 
     void open_input() {
-        const int fd = own_descriptor(STDIN_FILENO, O_RDONLY);
-        if (fd < 0) return;
-        in_.assign(fd);
+        Fd fd = own_descriptor(STDIN_FILENO, O_RDONLY);
+        if (!fd) return;
+        in_.assign(fd.release());
         input_.filter_by([this](Input::Bytes bytes) { take(bytes); });
         if (::isatty(STDIN_FILENO) != 0) use_terminal();
         input_.connect(in_, [](int /*error*/) {});

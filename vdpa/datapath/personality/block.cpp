@@ -8,12 +8,6 @@
 namespace viaduct::datapath {
 namespace {
 
-std::uint64_t total(std::span<const virtio::Segment> segments) noexcept {
-    std::uint64_t bytes = 0;
-    for (const virtio::Segment& segment : segments) bytes += segment.length;
-    return bytes;
-}
-
 /// The header may lie in several buffers (2.7.4). A private copy: it is read once.
 virtio_blk_outhdr copy_header(std::span<const virtio::Segment> segments) noexcept {
     virtio_blk_outhdr header{};
@@ -55,8 +49,8 @@ RequestKind kind_of(std::uint32_t type) noexcept {
 }  // namespace
 
 Request parse_block_request(const virtio::Chain& chain) noexcept {
-    const std::uint64_t readable = total(chain.readable);
-    const std::uint64_t writable = total(chain.writable);
+    const std::uint64_t readable = virtio::total_length(chain.readable);
+    const std::uint64_t writable = virtio::total_length(chain.writable);
     Request request;
     request.status = find_status(chain.writable);
     if (readable < sizeof(virtio_blk_outhdr) || writable == 0) return request;

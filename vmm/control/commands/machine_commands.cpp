@@ -1,8 +1,4 @@
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
-
+#include "vmm/control/commands/awaited.hpp"
 #include "vmm/control/commands/commands.hpp"
 
 namespace viaduct::control {
@@ -10,26 +6,14 @@ namespace {
 
 using Awaitable = boost::asio::awaitable<boost::json::value>;
 
-/// A request to the machine that says when it is done, on its own thread.
-using Request = std::function<void(vmm::Machine::Done)>;
-
-/// Suspends the caller until the machine has carried out the request.
-boost::asio::awaitable<void> carried_out(Request request) {
-    co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void()>(
-        [request = std::move(request)](auto handler) {
-            // Done must be copyable; the handler is not.
-            auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-            auto executor = boost::asio::get_associated_executor(*shared);
-            // Without work the io_context could run out of it and end.
-            auto work =
-                boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
-            request([shared, work] { boost::asio::post(work, [shared] { (*shared)(); }); });
-        },
-        boost::asio::use_awaitable);
-}
-
 boost::json::value nothing() {
     return boost::json::object{};
+}
+
+/// When the machine has carried out the request.
+Awaitable carried_out(Request<> request) {
+    co_await awaited(request);
+    co_return nothing();
 }
 
 /// QEMU's RunState for ours.
@@ -110,22 +94,17 @@ void add_machine_commands(CommandTable& table, vmm::Machine& machine) {
                .run = [&](const Arguments&) { return query_cpus(machine); }});
     table.add({.name = "stop",
                .doc = "Pauses the vCPUs and brings the devices to rest; answers when they are.",
-               .run = [&](const Arguments&) -> Awaitable {
-                   co_await carried_out([&](auto done) { machine.stop(std::move(done)); });
-                   co_return nothing();
+               .run = [&](const Arguments&) {
+                   return carried_out([&](auto done) { machine.stop(std::move(done)); });
                }});
-    table.add({.name = "cont",
-               .doc = "Lets a paused machine go on.",
-               .run = [&](const Arguments&) -> Awaitable {
-                   co_await carried_out([&](auto done) { machine.resume(std::move(done)); });
-                   co_return nothing();
+    table.add({.name = "cont", .doc = "Lets a paused machine go on.", .run = [&](const Arguments&) {
+                   return carried_out([&](auto done) { machine.resume(std::move(done)); });
                }});
     table.add({.name = "system_reset",
                .doc = "Resets the machine, as its reset button would.",
-               .run = [&](const Arguments&) -> Awaitable {
-                   co_await carried_out(
+               .run = [&](const Arguments&) {
+                   return carried_out(
                        [&](auto done) { machine.reset(vmm::cause::qmp_reset, std::move(done)); });
-                   co_return nothing();
                }});
     table.add({.name = "system_powerdown",
                .doc = "Presses the power button: asks the guest to shut itself down.",
