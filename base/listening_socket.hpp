@@ -34,6 +34,8 @@ public:
     virtual void close() noexcept = 0;
 
 protected:
+    static constexpr int backlog = 16;  // clients that may wait for accept()
+
     /// `option` is the operator's ("--qmp"): errors begin with it and the address.
     ListeningSocket(std::string_view option, std::string address);
 

@@ -18,7 +18,6 @@
 namespace viaduct {
 namespace {
 
-constexpr int backlog = 16;
 constexpr std::string_view valid = "use 127.0.0.1:PORT or [::1]:PORT";
 
 /// Room for either family's address.

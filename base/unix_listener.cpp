@@ -15,7 +15,6 @@
 namespace viaduct {
 namespace {
 
-constexpr int backlog = 16;
 constexpr mode_t owner_only = 0600;
 constexpr std::size_t longest_path = sizeof(sockaddr_un::sun_path) - 1;
 constexpr auto in_use = "{}: in use by a running process: end it or choose another path";

@@ -42,5 +42,3 @@ set_source_files_properties(vmm/config.cpp PROPERTIES COMPILE_DEFINITIONS
 add_floor(viaduct_ctl FOLDERS vmm/ctl USES viaduct_base Boost::json)
 set_source_files_properties(vmm/ctl/command_line.cpp PROPERTIES COMPILE_DEFINITIONS
     "VIADUCT_VERSION=\"${PROJECT_VERSION}\"")
-# Nearly every file of it reads these, and they take longer than the file itself.
-target_precompile_headers(viaduct_ctl PRIVATE <CLI/CLI.hpp> <boost/json.hpp>)

@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "base/log.hpp"
+#include "devices/virtio/spec.hpp"
 
 namespace viaduct::virtio {
 namespace {
 
-constexpr std::uint16_t no_vector = VIRTIO_MSI_NO_VECTOR;
 constexpr std::uint8_t isr_queue = 1;
 constexpr std::uint8_t isr_config = VIRTIO_PCI_ISR_CONFIG;
 

@@ -12,8 +12,6 @@ namespace {
 
 using File = PciRegisterFile;
 
-constexpr std::uint16_t no_vector = VIRTIO_MSI_NO_VECTOR;
-
 std::uint32_t feature_window(std::uint64_t features, std::uint32_t select) {
     return select < 2 ? static_cast<std::uint32_t>(features >> (32 * select)) : 0;
 }

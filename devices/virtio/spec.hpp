@@ -21,6 +21,9 @@ inline constexpr std::uint8_t needs_reset = 64;
 inline constexpr std::uint8_t failed = 128;
 }  // namespace status
 
+/// The vector of a queue, or of configuration changes, that has none (4.1.5.1.2).
+inline constexpr std::uint16_t no_vector = 0xffff;
+
 /// Reserved feature bits (6).
 namespace feature {
 inline constexpr std::uint64_t bit(unsigned number) {

@@ -8,17 +8,17 @@
 namespace viaduct::test {
 namespace {
 
-struct Case {
+struct Scenario {
     std::string scenario;
     std::string device = {};                // properties of the embedded device
     std::vector<std::string> options = {};  // of viaduct run
 };
 
-void PrintTo(const Case& value, std::ostream* out) {
+void PrintTo(const Scenario& value, std::ostream* out) {
     *out << value.scenario;
 }
 
-std::string name_of(const testing::TestParamInfo<Case>& info) {
+std::string name_of(const testing::TestParamInfo<Scenario>& info) {
     std::string name = info.param.scenario;
     for (char& letter : name) {
         if (std::isalnum(static_cast<unsigned char>(letter)) == 0) letter = '_';
@@ -26,11 +26,11 @@ std::string name_of(const testing::TestParamInfo<Case>& info) {
     return name;
 }
 
-class Probe : public testing::TestWithParam<Case> {};
+class Probe : public testing::TestWithParam<Scenario> {};
 
 TEST_P(Probe, Passes) {
     const TemporaryDirectory directory;
-    const Case& scenario = GetParam();
+    const Scenario& scenario = GetParam();
     std::vector<std::string> options = scenario.options;
     options.insert(options.end(), {"--device", image_device(directory, scenario.device)});
     expect_probe_passes({.scenario = scenario.scenario, .options = options});
@@ -40,40 +40,40 @@ const std::vector<std::string> four_cpus{"--cpus", "4"};
 const std::vector<std::string> memory_above_4_gib{"--memory", "5G"};
 
 INSTANTIATE_TEST_SUITE_P(Machine, Probe,
-                         testing::Values(Case{"hello"}, Case{"acpi"}, Case{"rtc"},
-                                         Case{"unknown-ports"}, Case{"reset how=cf9"},
-                                         Case{"reset how=acpi"}, Case{"reset how=keyboard"},
-                                         Case{"cpu-topology cpus=4", "", four_cpus},
-                                         Case{"smp cpus=4", "", four_cpus},
-                                         Case{"memory-map memory=134217728"}),
+                         testing::Values(Scenario{"hello"}, Scenario{"acpi"}, Scenario{"rtc"},
+                                         Scenario{"unknown-ports"}, Scenario{"reset how=cf9"},
+                                         Scenario{"reset how=acpi"}, Scenario{"reset how=keyboard"},
+                                         Scenario{"cpu-topology cpus=4", "", four_cpus},
+                                         Scenario{"smp cpus=4", "", four_cpus},
+                                         Scenario{"memory-map memory=134217728"}),
                          name_of);
 
 INSTANTIATE_TEST_SUITE_P(Pci, Probe,
-                         testing::Values(Case{"pci-identity device=2"}, Case{"pci-access"},
-                                         Case{"bar-sizing"}, Case{"bar-relocation"},
-                                         Case{"pci-cfg-window"}),
+                         testing::Values(Scenario{"pci-identity device=2"}, Scenario{"pci-access"},
+                                         Scenario{"bar-sizing"}, Scenario{"bar-relocation"},
+                                         Scenario{"pci-cfg-window"}),
                          name_of);
 
 INSTANTIATE_TEST_SUITE_P(Transport, Probe,
-                         testing::Values(Case{"features"}, Case{"features-refused"},
-                                         Case{"status-protocol"}, Case{"queue-registers"},
-                                         Case{"bad-queue-address"}, Case{"config-access"},
-                                         Case{"config-generation"}, Case{"isr-clears"},
-                                         Case{"msix"}, Case{"msix-masked"},
-                                         Case{"msix-function-mask"}, Case{"msix-retarget"},
-                                         Case{"intx"}, Case{"polling"}, Case{"size-limits"},
-                                         Case{"size-limits max=64", "queue-size=64"}),
+                         testing::Values(Scenario{"features"}, Scenario{"features-refused"},
+                                         Scenario{"status-protocol"}, Scenario{"queue-registers"},
+                                         Scenario{"bad-queue-address"}, Scenario{"config-access"},
+                                         Scenario{"config-generation"}, Scenario{"isr-clears"},
+                                         Scenario{"msix"}, Scenario{"msix-masked"},
+                                         Scenario{"msix-function-mask"}, Scenario{"msix-retarget"},
+                                         Scenario{"intx"}, Scenario{"polling"}, Scenario{"size-limits"},
+                                         Scenario{"size-limits max=64", "queue-size=64"}),
                          name_of);
 
 INSTANTIATE_TEST_SUITE_P(Io, Probe,
-                         testing::Values(Case{"read-write"}, Case{"flush"},
-                                         Case{"get-id serial=viaduct-1", "serial=viaduct-1"},
-                                         Case{"discard"}, Case{"write-zeroes"}, Case{"indirect"},
-                                         Case{"event-idx"},
-                                         Case{"multi-queue queues=4", "queues=4"},
-                                         Case{"smp-io cpus=4 queues=4", "queues=4", four_cpus},
-                                         Case{"past-end"}, Case{"readonly", "readonly=on"},
-                                         Case{"hostile-descriptors"}, Case{"io-loop count=500"}),
+                         testing::Values(Scenario{"read-write"}, Scenario{"flush"},
+                                         Scenario{"get-id serial=viaduct-1", "serial=viaduct-1"},
+                                         Scenario{"discard"}, Scenario{"write-zeroes"}, Scenario{"indirect"},
+                                         Scenario{"event-idx"},
+                                         Scenario{"multi-queue queues=4", "queues=4"},
+                                         Scenario{"smp-io cpus=4 queues=4", "queues=4", four_cpus},
+                                         Scenario{"past-end"}, Scenario{"readonly", "readonly=on"},
+                                         Scenario{"hostile-descriptors"}, Scenario{"io-loop count=500"}),
                          name_of);
 
 TEST(Resets, AreSurvivedInTheMiddleOfIo) {

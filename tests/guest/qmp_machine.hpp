@@ -10,6 +10,9 @@
 
 namespace viaduct::test {
 
+/// For what the guest says next.
+inline constexpr Seconds long_enough{30};
+
 /// Its disks are "disk0", "disk1", …, one for each element of `disks`: further properties of that
 /// disk. The control thread of "disk0" is "vdpa-disk0".
 class QmpMachine {

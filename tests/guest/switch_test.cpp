@@ -17,8 +17,6 @@ namespace json = boost::json;
 using tests::QmpClient;
 using tests::QmpRefusal;
 
-constexpr Seconds long_enough{30};
-
 Seconds whole_run() {
     return Seconds(60.0 * repeated(1));
 }

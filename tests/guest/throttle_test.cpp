@@ -17,7 +17,6 @@ namespace json = boost::json;
 using tests::QmpClient;
 using Clock = std::chrono::steady_clock;
 
-constexpr Seconds long_enough{30};
 constexpr double sector = 512;  // bytes of each of the guest's requests
 
 Seconds window() {

@@ -9,7 +9,7 @@ namespace {
 using Kind = SerialSpec::Kind;
 using testing::HasSubstr;
 
-std::string refusal(std::string_view text) {
+std::string refusal_of(std::string_view text) {
     try {
         (void)parse_serial(text);
     } catch (const Error& error) {
@@ -34,15 +34,15 @@ TEST(SerialSpec, TakesQemusWordsForWhatASocketDoesAnyway) {
 
 TEST(SerialSpec, RefusalsNameTheValidForms) {
     constexpr auto valid = "use none, stdio, file:PATH, pty or unix:PATH";
-    EXPECT_THAT(refusal("tty"), HasSubstr(valid));
-    EXPECT_THAT(refusal(""), HasSubstr(valid));
-    EXPECT_THAT(refusal(":"), HasSubstr(valid));
-    EXPECT_THAT(refusal("stdio:x"), HasSubstr(valid));
-    EXPECT_THAT(refusal("file"), HasSubstr("write file:PATH"));
-    EXPECT_THAT(refusal("unix:"), HasSubstr("write unix:PATH"));
-    EXPECT_THAT(refusal("unix:,server"), HasSubstr("write unix:PATH"));
-    EXPECT_THAT(refusal("unix:s,wait=on"), HasSubstr("'wait=on'"));
-    EXPECT_THAT(refusal("unix:s,"), HasSubstr("option ''"));
+    EXPECT_THAT(refusal_of("tty"), HasSubstr(valid));
+    EXPECT_THAT(refusal_of(""), HasSubstr(valid));
+    EXPECT_THAT(refusal_of(":"), HasSubstr(valid));
+    EXPECT_THAT(refusal_of("stdio:x"), HasSubstr(valid));
+    EXPECT_THAT(refusal_of("file"), HasSubstr("write file:PATH"));
+    EXPECT_THAT(refusal_of("unix:"), HasSubstr("write unix:PATH"));
+    EXPECT_THAT(refusal_of("unix:,server"), HasSubstr("write unix:PATH"));
+    EXPECT_THAT(refusal_of("unix:s,wait=on"), HasSubstr("'wait=on'"));
+    EXPECT_THAT(refusal_of("unix:s,"), HasSubstr("option ''"));
 }
 
 }  // namespace

@@ -79,9 +79,9 @@ TEST(CtlClient, SetsEventsAsideThatComeBeforeAReply) {
     });
     QmpClient client(machine.address());
     EXPECT_EQ(client.execute("cont"), (json::object{{"a", 1}}));
-    EXPECT_EQ(name_of_event(client.next_event(in(patience))), "STOP");
-    EXPECT_EQ(name_of_event(client.next_event(in(patience))), "RESUME");
-    EXPECT_EQ(name_of_event(client.next_event(in(patience))), "RESET");
+    EXPECT_EQ(name_of_event(client.next_event(in(usual_patience))), "STOP");
+    EXPECT_EQ(name_of_event(client.next_event(in(usual_patience))), "RESUME");
+    EXPECT_EQ(name_of_event(client.next_event(in(usual_patience))), "RESET");
     EXPECT_EQ(silence_of(client.next_event(in(short_patience))), Silence::timed_out);
 }
 
@@ -211,7 +211,7 @@ TEST(CtlClient, ASignalEndsTheWaitForAReplyAndForAnEvent) {
     const Fd signal(::eventfd(1, EFD_CLOEXEC));
     client.wake_on(signal.get());
     EXPECT_THROW(client.execute("query-status"), Interrupted);
-    EXPECT_EQ(silence_of(client.next_event(in(patience))), Silence::woken);
+    EXPECT_EQ(silence_of(client.next_event(in(usual_patience))), Silence::woken);
 }
 
 TEST(CtlClient, AnEndThatWasAnnouncedIsNoError) {
@@ -221,9 +221,9 @@ TEST(CtlClient, AnEndThatWasAnnouncedIsNoError) {
     });
     QmpClient client(machine.address());
     EXPECT_FALSE(client.is_shut_down());
-    EXPECT_EQ(name_of_event(client.next_event(in(patience))), "SHUTDOWN");
+    EXPECT_EQ(name_of_event(client.next_event(in(usual_patience))), "SHUTDOWN");
     EXPECT_TRUE(client.is_shut_down());
-    EXPECT_EQ(silence_of(client.next_event(in(patience))), Silence::closed);
+    EXPECT_EQ(silence_of(client.next_event(in(usual_patience))), Silence::closed);
 }
 
 TEST(CtlClient, AnEndWithoutAWordIsAnError) {
@@ -232,8 +232,8 @@ TEST(CtlClient, AnEndWithoutAWordIsAnError) {
         peer.say("{\"event\": \"STOP\"}\r\n");
     });
     QmpClient client(machine.address());
-    EXPECT_EQ(name_of_event(client.next_event(in(patience))), "STOP");
-    EXPECT_THROW((void)client.next_event(in(patience)), ConnectionLost);
+    EXPECT_EQ(name_of_event(client.next_event(in(usual_patience))), "STOP");
+    EXPECT_THROW((void)client.next_event(in(usual_patience)), ConnectionLost);
 }
 
 TEST(CtlClient, ASocketThatIsNotThereAsksForTheOption) {

@@ -13,7 +13,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class CountingParking final : public Parking {
+class CountedParking final : public Parking {
 public:
     void park() noexcept override { ++parked; }
     void unpark() noexcept override { ++unparked; }
@@ -22,7 +22,7 @@ public:
 };
 
 TEST(Parking, BelongsToItsThread) {
-    CountingParking vcpu;
+    CountedParking vcpu;
     std::thread other([&] {
         Parking::current() = &vcpu;
         const Parked parked;
@@ -41,7 +41,7 @@ TEST(Parking, DoesNotConcernThreadsWithoutOne) {
 }
 
 TEST(ParkingMutex, IsFreeToTakeWithoutParking) {
-    CountingParking vcpu;
+    CountedParking vcpu;
     ParkingMutex mutex;
     std::thread other([&] {
         Parking::current() = &vcpu;
@@ -54,7 +54,7 @@ TEST(ParkingMutex, IsFreeToTakeWithoutParking) {
 }
 
 TEST(ParkingMutex, AVcpuThatWaitsForItCountsAsPausedUntilItHasIt) {
-    CountingParking vcpu;
+    CountedParking vcpu;
     ParkingMutex mutex;
     std::atomic<bool> has_it = false;
     mutex.lock();

@@ -14,7 +14,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr std::size_t limit = 65536;
+constexpr std::size_t most_bytes = 65536;
 
 std::vector<std::string> drain(RequestReader& reader) {
     std::vector<std::string> lines;
@@ -27,7 +27,7 @@ std::vector<std::string> drain(RequestReader& reader) {
 }
 
 std::vector<std::string> read(std::string_view bytes) {
-    RequestReader reader(limit);
+    RequestReader reader(most_bytes);
     reader.push(bytes);
     return drain(reader);
 }
@@ -61,10 +61,10 @@ TEST(QmpRequestReader, LimitsNestingAndGoesOnBehindIt) {
 
 TEST(QmpRequestReader, GivesUpOnAValueThatIsTooLarge) {
     const auto of_size = [](std::size_t size) { return "\"" + std::string(size - 2, 'x') + "\""; };
-    EXPECT_EQ(read(of_size(limit)).front().size(), limit);
-    for (const auto& large :
-         {of_size(limit + 1), std::string(limit + 1, '['), std::string(limit + 1, '7')}) {
-        RequestReader reader(limit);
+    EXPECT_EQ(read(of_size(most_bytes)).front().size(), most_bytes);
+    for (const auto& large : {of_size(most_bytes + 1), std::string(most_bytes + 1, '['),
+                              std::string(most_bytes + 1, '7')}) {
+        RequestReader reader(most_bytes);
         reader.push(large + "{}");
         EXPECT_THAT(
             drain(reader),
@@ -75,9 +75,9 @@ TEST(QmpRequestReader, GivesUpOnAValueThatIsTooLarge) {
 }
 
 TEST(QmpRequestReader, WhiteSpaceAndFinishedRequestsDoNotCountAsLarge) {
-    RequestReader reader(limit);
+    RequestReader reader(most_bytes);
     const std::string blank(10'000, ' ');
-    for (std::size_t pushed = 0; pushed < 3 * limit; pushed += blank.size()) {
+    for (std::size_t pushed = 0; pushed < 3 * most_bytes; pushed += blank.size()) {
         reader.push(blank + "{}");
         EXPECT_THAT(drain(reader), ElementsAre("{}"));
     }
@@ -108,7 +108,7 @@ TEST(QmpRequestReader, ReadsJunkTheSameInWhateverPiecesItComes) {
     std::mt19937 random(20240229);
     for (int round = 0; round < 1'000; ++round) {
         const auto bytes = junk(random);
-        RequestReader pieces(limit);
+        RequestReader pieces(most_bytes);
         std::vector<std::string> lines;
         for (std::size_t at = 0; at < bytes.size();) {
             const auto size = std::uniform_int_distribution<std::size_t>(1, 20)(random);

@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 using std::chrono::nanoseconds;
 using std::chrono::sys_days;
 
-class Line final : public InterruptLine {
+class AlarmLine final : public InterruptLine {
 public:
     void set(bool asserted) noexcept override { high = asserted; }
     bool high = false;
@@ -71,7 +71,7 @@ struct RealTimeClock : testing::Test {
     std::optional<Rtc::Time> wake_at;
     int asked = 0;
     int wakes = 0;
-    Line line;
+    AlarmLine line;
     Rtc rtc{line, [this] { return now; },
             [this](nanoseconds delay) {
                 wake_at = now + delay;
@@ -313,7 +313,7 @@ TEST_F(RealTimeClock, StateSurvivesTheMoveAndAnAlarmInBetween) {
     select(year);
     const Rtc::State state = rtc.save();
     now += 1min;
-    Line other_line;
+    AlarmLine other_line;
     Rtc other(other_line, [this] { return now; });
     other.load(state);
     EXPECT_TRUE(other_line.high);

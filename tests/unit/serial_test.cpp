@@ -13,7 +13,7 @@
 namespace viaduct::devices {
 namespace {
 
-class Line final : public InterruptLine {
+class UartLine final : public InterruptLine {
 public:
     void set(bool asserted) noexcept override {
         high = asserted;
@@ -65,7 +65,7 @@ struct SerialPort : testing::Test {
         return text;
     }
 
-    Line line;
+    UartLine line;
     Cable cable;
     Serial port{line, cable};
 };
@@ -342,7 +342,7 @@ TEST_F(SerialPort, StateSurvivesTheMoveToAnotherPort) {
     port.receive_break();
     const Serial::State state = port.save();
 
-    Line other_line;
+    UartLine other_line;
     Cable other_cable;
     Serial other(other_line, other_cable);
     other.load(state);
@@ -358,7 +358,7 @@ TEST_F(SerialPort, AHeldGuestIsToldAfterTheMove) {
     cable.ready = false;
     out(buffer, 'a');
     EXPECT_FALSE(line.high);
-    Line other_line;
+    UartLine other_line;
     Cable other_cable;
     Serial other(other_line, other_cable);
     other.load(port.save());

@@ -9,7 +9,7 @@
 namespace viaduct::virtio {
 namespace {
 
-constexpr std::uint16_t ring_size = 8;
+constexpr std::uint16_t entries = 8;
 
 /// Both ways of asking for notifications.
 class DeviceView : public testing::TestWithParam<bool> {
@@ -34,7 +34,7 @@ protected:
     }
 
     test::GuestMemory memory_{1 << 20};
-    test::RingDriver driver_{memory_, ring_size, GetParam()};
+    test::RingDriver driver_{memory_, entries, GetParam()};
     Iova buffer_ = memory_.allocate(16);
     SplitRingDeviceView view_{driver_.ring(), GetParam(), RingIndex(0)};
 };
@@ -56,11 +56,11 @@ TEST_P(DeviceView, HandsBackWhatItTook) {
 TEST_P(DeviceView, GoesOnPastIndex65535) {
     start_at(RingIndex(65530));
     for (unsigned round = 0; round < 10; ++round) {
-        post(ring_size);
+        post(entries);
         driver_.publish();
-        ASSERT_EQ(serve(), ring_size);
+        ASSERT_EQ(serve(), entries);
         (void)view_.publish_used();
-        for (unsigned i = 0; i < ring_size; ++i) ASSERT_TRUE(driver_.take_used());
+        for (unsigned i = 0; i < entries; ++i) ASSERT_TRUE(driver_.take_used());
     }
     EXPECT_EQ(view_.next_avail(), RingIndex(65530) + 80);
     EXPECT_EQ(driver_.ring().used_idx().load(), 74);
@@ -68,9 +68,9 @@ TEST_P(DeviceView, GoesOnPastIndex65535) {
 
 TEST_P(DeviceView, FindsAnIndexThatJumpedFurtherThanTheRing) {
     start_at(RingIndex(65535));
-    driver_.ring().avail_idx().store(static_cast<std::uint16_t>(65535 + ring_size));
-    EXPECT_EQ(view_.available(), ring_size);
-    driver_.ring().avail_idx().store(static_cast<std::uint16_t>(65535 + ring_size + 1));
+    driver_.ring().avail_idx().store(static_cast<std::uint16_t>(65535 + entries));
+    EXPECT_EQ(view_.available(), entries);
+    driver_.ring().avail_idx().store(static_cast<std::uint16_t>(65535 + entries + 1));
     EXPECT_FALSE(view_.available());
     driver_.ring().avail_idx().store(65534);
     EXPECT_FALSE(view_.available());

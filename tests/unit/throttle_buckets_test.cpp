@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 
+#include "tests/unit/throttle_directions.hpp"
 #include "vdpa/datapath/throttle/leaky_bucket.hpp"
 
 namespace viaduct::datapath {
@@ -14,10 +15,6 @@ namespace {
 using namespace std::chrono_literals;
 using TimePoint = LimitBuckets::TimePoint;
 using Duration = LimitBuckets::Duration;
-
-constexpr bool read = false;
-constexpr bool write = true;
-constexpr std::uint64_t endless = 1'000'000;  // requests: nothing limits them
 
 /// Somebody who asks for one request after the other, and wakes a little later than it wanted to.
 class Source {

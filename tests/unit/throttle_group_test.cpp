@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "base/error.hpp"
+#include "tests/unit/throttle_directions.hpp"
 #include "vdpa/datapath/throttle/member.hpp"
 
 namespace viaduct::datapath {
@@ -14,10 +15,6 @@ namespace {
 using namespace std::chrono_literals;
 using TimePoint = ThrottleMember::TimePoint;
 using Duration = ThrottleGroup::Duration;
-
-constexpr bool read = false;
-constexpr bool write = true;
-constexpr int endless = 1'000'000;  // requests: nothing limits them
 
 /// A relay with requests without end, whose thread runs a little after it was told to.
 struct Client {
@@ -65,13 +62,13 @@ protected:
         now_ = end;
     }
     void run(Client& client, Duration late) {
-        for (int i = 0; i < endless && client.admit(now_); ++i) ++client.requests;
+        for (unsigned i = 0; i < endless && client.admit(now_); ++i) ++client.requests;
         const auto when = client.member.when(client.into_device);
         client.runs_at = when ? std::max(*when, now_) + late : TimePoint::max();
     }
     /// Until it stands in line.
     void exhaust(Client& client) const {
-        for (int i = 0; i < endless && client.admit(now_); ++i) continue;
+        for (unsigned i = 0; i < endless && client.admit(now_); ++i) continue;
     }
 
     std::shared_ptr<ThrottleGroup> group_ = std::make_shared<ThrottleGroup>("disks");

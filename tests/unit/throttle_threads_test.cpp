@@ -47,10 +47,10 @@ private:
         while (!stops_) {
             (void)wake_.take();
             const auto now = Clock::now();
-            const bool read = member.admit(false, 4096, now);
+            const bool fetched = member.admit(false, 4096, now);
             const bool written = member.admit(true, 4096, now);
-            requests_ += (read ? 1U : 0U) + (written ? 1U : 0U);
-            if (!read && !written) {
+            requests_ += (fetched ? 1U : 0U) + (written ? 1U : 0U);
+            if (!fetched && !written) {
                 sleep(now);
             } else if (requests_ % 64 == 0) {
                 member.withdraw();

@@ -22,7 +22,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::ThrowsMessage;
 
-constexpr const char* path = "/dev/vhost-vdpa-7";
+constexpr const char* node_path = "/dev/vhost-vdpa-7";
 
 /// Two pieces of guest memory with a gap between them.
 class TwoRegions {
@@ -45,7 +45,7 @@ protected:
     /// The device on the fake; what a test changes in answers comes before.
     vhost::VdpaDevice& device() {
         if (!device_) {
-            device_ = std::make_unique<vhost::VdpaDevice>(path, fake_.open());
+            device_ = std::make_unique<vhost::VdpaDevice>(node_path, fake_.open());
             fake_.clear_log();
         }
         return *device_;
@@ -60,7 +60,7 @@ protected:
 };
 
 TEST_F(VhostVdpa, AsksWhatTheDeviceIsRightAfterOpening) {
-    device_ = std::make_unique<vhost::VdpaDevice>(path, fake_.open());
+    device_ = std::make_unique<vhost::VdpaDevice>(node_path, fake_.open());
     EXPECT_THAT(fake_.log(),
                 ElementsAre("open", "GET_DEVICE_ID", "GET_FEATURES", "SET_OWNER",
                             "GET_BACKEND_FEATURES", "SET_BACKEND_FEATURES 0x6", "GET_CONFIG_SIZE",
@@ -69,7 +69,7 @@ TEST_F(VhostVdpa, AsksWhatTheDeviceIsRightAfterOpening) {
 
 TEST_F(VhostVdpa, KnowsWhatTheDeviceSaysOfItself) {
     fake_.answers = answers_of("vp_vdpa_block_two_queues");
-    EXPECT_EQ(device().name(), path);
+    EXPECT_EQ(device().name(), node_path);
     EXPECT_EQ(device().device_id(), 2U);
     EXPECT_EQ(device().features(), 0x10330007e54U);
     EXPECT_EQ(device().config_size(), 0x1000U);
@@ -101,7 +101,7 @@ TEST_F(VhostVdpa, AQueueIsNeverLongerThanVirtioAllows) {
 
 TEST_F(VhostVdpa, TakesTheBackendFeaturesThatAreOfferedAndKnown) {
     fake_.answers.backend_features = 0x1ff;
-    device_ = std::make_unique<vhost::VdpaDevice>(path, fake_.open());
+    device_ = std::make_unique<vhost::VdpaDevice>(node_path, fake_.open());
     EXPECT_THAT(fake_.log_of("SET_BACKEND"), ElementsAre("SET_BACKEND_FEATURES 0x136"));
 }
 
@@ -201,14 +201,14 @@ TEST_F(VhostVdpa, RefusesPrivateMemoryThatWouldSilentlyStayUnmapped) {
     const std::array regions{MemoryRegion{Iova{0x1000}, own.bytes()}};
     EXPECT_THAT([&] { device().map(regions); },
                 ThrowsMessage<Error>(AllOf(HasSubstr("0x1000"), HasSubstr("private"),
-                                           HasSubstr(path), HasSubstr("memfd"))));
+                                           HasSubstr(node_path), HasSubstr("memfd"))));
     EXPECT_THAT(fake_.log(), IsEmpty());
 }
 
 TEST_F(VhostVdpa, RefusesMemoryThatTheDeviceCannotReach) {
     fake_.answers.last_iova = TwoRegions::second + TwoRegions::size - 2;
     EXPECT_THAT([&] { device().map(memory_.regions()); },
-                ThrowsMessage<Error>(AllOf(HasSubstr(path), HasSubstr("0x1000fffe"),
+                ThrowsMessage<Error>(AllOf(HasSubstr(node_path), HasSubstr("0x1000fffe"),
                                            HasSubstr("0x1000ffff"), HasSubstr("less memory"))));
     EXPECT_THAT(fake_.log(), IsEmpty());
 }
@@ -245,10 +245,11 @@ private:
 TEST_F(VhostVdpa, AFailedMapNamesTheLimitOfLockedMemoryThatIsTooLow) {
     const LockedMemoryLimit limit(65536);
     fake_.fail_next("IOTLB_UPDATE", ENOMEM);
-    EXPECT_THAT([&] { device().map(memory_.regions()); },
-                ThrowsMessage<Error>(AllOf(HasSubstr(path), HasSubstr("131072 bytes are needed"),
-                                           HasSubstr("65536 bytes"), HasSubstr("ulimit -l 128"),
-                                           HasSubstr("LimitMEMLOCK="))));
+    EXPECT_THAT(
+        [&] { device().map(memory_.regions()); },
+        ThrowsMessage<Error>(AllOf(HasSubstr(node_path), HasSubstr("131072 bytes are needed"),
+                                   HasSubstr("65536 bytes"), HasSubstr("ulimit -l 128"),
+                                   HasSubstr("LimitMEMLOCK="))));
 }
 
 TEST_F(VhostVdpa, AFailedMapWithEnoughLockedMemoryNamesTheIotlbEntries) {
@@ -256,7 +257,7 @@ TEST_F(VhostVdpa, AFailedMapWithEnoughLockedMemoryNamesTheIotlbEntries) {
     fake_.fail_next("IOTLB_UPDATE", ENOSPC);
     EXPECT_THAT(
         [&] { device().map(memory_.regions()); },
-        ThrowsMessage<Error>(AllOf(HasSubstr(path), HasSubstr("131072 bytes"),
+        ThrowsMessage<Error>(AllOf(HasSubstr(node_path), HasSubstr("131072 bytes"),
                                    HasSubstr("Bad address"), HasSubstr("32 IOTLB entries"),
                                    HasSubstr("max_iotlb_entries"), HasSubstr("hugepages=on"))));
 }
@@ -264,14 +265,14 @@ TEST_F(VhostVdpa, AFailedMapWithEnoughLockedMemoryNamesTheIotlbEntries) {
 TEST_F(VhostVdpa, ADeviceThatIsNoneIsRefused) {
     fake_.fail_next("GET_DEVICE_ID", ENOTTY);
     EXPECT_THAT([&] { device(); },
-                ThrowsMessage<Error>(AllOf(HasSubstr(path), HasSubstr("not a vDPA device"),
+                ThrowsMessage<Error>(AllOf(HasSubstr(node_path), HasSubstr("not a vDPA device"),
                                            HasSubstr("/dev/vhost-vdpa-0"))));
 }
 
 TEST_F(VhostVdpa, ALegacyDeviceIsRefused) {
     fake_.answers.features &= ~virtio::feature::version_1;
     EXPECT_THAT([&] { device(); },
-                ThrowsMessage<Error>(AllOf(HasSubstr(path), HasSubstr("VIRTIO_F_VERSION_1"))));
+                ThrowsMessage<Error>(AllOf(HasSubstr(node_path), HasSubstr("VIRTIO_F_VERSION_1"))));
 }
 
 TEST_F(VhostVdpa, AKernelWithoutIotlbMessagesOfVersion2IsRefused) {
@@ -318,14 +319,14 @@ class VhostVdpaFailure : public testing::TestWithParam<FailingCall> {};
 
 TEST_P(VhostVdpaFailure, NamesTheIoctlTheDeviceAndTheReason) {
     FakeVhostNode fake(load_recording("vdpa_sim_block"));
-    vhost::VdpaDevice device(path, fake.open());
+    vhost::VdpaDevice device(node_path, fake.open());
     const std::string& ioctl = GetParam().ioctl;
     // The log and the fake leave out what the UAPI's names begin with.
     const std::string prefix = ioctl.starts_with("VHOST_VDPA_") ? "VHOST_VDPA_" : "VHOST_";
     fake.fail_next(ioctl.substr(prefix.size()), EIO);
     EXPECT_THAT([&] { GetParam().operation(device); },
-                ThrowsMessage<SystemError>(
-                    AllOf(HasSubstr(path), HasSubstr(ioctl), HasSubstr("Input/output error"))));
+                ThrowsMessage<SystemError>(AllOf(HasSubstr(node_path), HasSubstr(ioctl),
+                                                 HasSubstr("Input/output error"))));
 }
 
 const EventFd& any_event() {
@@ -366,8 +367,8 @@ class VhostVdpaOpening : public testing::TestWithParam<std::string> {};
 TEST_P(VhostVdpaOpening, SaysWhichCallFailedAndClosesTheNode) {
     FakeVhostNode fake(load_recording("vdpa_sim_block"));
     fake.fail_next(GetParam(), EIO);
-    EXPECT_THAT([&] { vhost::VdpaDevice(path, fake.open()); },
-                ThrowsMessage<SystemError>(AllOf(HasSubstr(path), HasSubstr(GetParam()))));
+    EXPECT_THAT([&] { vhost::VdpaDevice(node_path, fake.open()); },
+                ThrowsMessage<SystemError>(AllOf(HasSubstr(node_path), HasSubstr(GetParam()))));
     EXPECT_FALSE(fake.is_open());
 }
 

@@ -1,6 +1,8 @@
 #include <array>
 #include <memory>
 
+#include <CLI/CLI.hpp>
+
 #include "vmm/ctl/commands.hpp"
 #include "vmm/ctl/histogram.hpp"
 #include "vmm/ctl/reply.hpp"

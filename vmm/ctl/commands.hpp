@@ -5,9 +5,11 @@
 
 #include <functional>
 
-#include <CLI/CLI.hpp>
-
 #include "vmm/ctl/session.hpp"
+
+namespace CLI {
+class App;
+}
 
 namespace viaduct::ctl {
 

@@ -1,3 +1,5 @@
+#include <CLI/CLI.hpp>
+
 #include "vmm/ctl/commands.hpp"
 #include "vmm/ctl/event_text.hpp"
 #include "vmm/ctl/interrupts.hpp"

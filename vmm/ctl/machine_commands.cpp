@@ -1,5 +1,7 @@
 #include <array>
 
+#include <CLI/CLI.hpp>
+
 #include "vmm/ctl/commands.hpp"
 #include "vmm/ctl/errors.hpp"
 #include "vmm/ctl/reply.hpp"

@@ -17,7 +17,8 @@ constexpr std::array<std::string_view, 5> waits_for_devices{
 
 std::chrono::milliseconds patience_for(std::string_view command,
                                        const boost::json::object& arguments) {
-    if (std::ranges::find(waits_for_devices, command) == waits_for_devices.end()) return patience;
+    if (std::ranges::find(waits_for_devices, command) == waits_for_devices.end())
+        return usual_patience;
     const auto* timeout = arguments.if_contains("switch-timeout");
     const auto* milliseconds = timeout != nullptr ? timeout->if_int64() : nullptr;
     if (milliseconds == nullptr) return patience_with_devices;

@@ -9,7 +9,7 @@
 namespace viaduct::ctl {
 
 /// For all that the machine answers by itself.
-inline constexpr std::chrono::milliseconds patience{10'000};
+inline constexpr std::chrono::milliseconds usual_patience{10'000};
 /// For what waits for a device: one behind VDUSE may take 30 s for a single step.
 inline constexpr std::chrono::milliseconds patience_with_devices{120'000};
 

@@ -20,7 +20,7 @@ public:
 
     /// Connects, waits for the greeting, and leaves negotiation. Throws Error that says what is on
     /// the other side when it is no machine.
-    explicit QmpClient(const Address& address, Duration greeting_patience = patience);
+    explicit QmpClient(const Address& address, Duration greeting_patience = usual_patience);
 
     /// A signal's descriptor: request() then throws Interrupted, next_event() returns `woken`.
     void wake_on(int fd) noexcept { connection_.wake_on(fd); }

@@ -1,5 +1,7 @@
 #include <memory>
 
+#include <CLI/CLI.hpp>
+
 #include "vmm/ctl/commands.hpp"
 #include "vmm/ctl/reply.hpp"
 #include "vmm/ctl/request_text.hpp"

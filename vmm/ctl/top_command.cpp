@@ -1,6 +1,7 @@
 #include <ctime>
 #include <memory>
 
+#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include "vmm/ctl/commands.hpp"

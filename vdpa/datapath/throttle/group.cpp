@@ -8,10 +8,6 @@ namespace {
 /// Long against a hand-over between two threads, short against what a disk's user notices.
 constexpr auto farthest_ahead = std::chrono::milliseconds(1);
 
-std::size_t direction(bool into_device) noexcept {
-    return into_device ? 1 : 0;
-}
-
 void tell(const EventFd* wake) noexcept {
     if (wake != nullptr) wake->signal();
 }

@@ -14,10 +14,6 @@ constexpr double default_burst = 0.1;
 /// Keeps time points within their type.
 constexpr Seconds longest_wait = std::chrono::hours(24 * 365);
 
-std::size_t direction(bool into_device) noexcept {
-    return into_device ? 1 : 0;
-}
-
 }  // namespace
 
 void LeakyBucket::shape(double rate, double size, TimePoint now) noexcept {

@@ -39,6 +39,11 @@ private:
     TimePoint since_;
 };
 
+/// Where a direction has its place in arrays of two: reads, then writes.
+constexpr std::size_t direction(bool into_device) noexcept {
+    return into_device ? 1 : 0;
+}
+
 /// The buckets of ThrottleLimits. `into_device` is a write; anything else is a read.
 class LimitBuckets {
 public:
