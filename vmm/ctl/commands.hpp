@@ -7,7 +7,7 @@
 
 #include "vmm/ctl/session.hpp"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's name
 class App;
 }
 
