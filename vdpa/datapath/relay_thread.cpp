@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "base/error.hpp"
 
@@ -24,6 +25,12 @@ void watch(const Fd& epoll, const EventFd& event, Source source) {
 Fd watch_all(const RelayThreadSetup& setup, const EventFd& wake) {
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
     if (!epoll) throw SystemError("epoll_create1 for a relay");
+    const timespec at_once{};
+    epoll_event event{};
+    if (::epoll_pwait2(epoll.get(), &event, 1, &at_once, nullptr) < 0) {
+        throw Error("the slow path needs Linux 5.11 or newer: {}",
+                    SystemError("epoll_pwait2", errno).what());
+    }
     watch(epoll, setup.guest_kick, guest_kicked);
     watch(epoll, setup.device_call, device_called);
     watch(epoll, wake, woken);
