@@ -100,7 +100,9 @@ public:
     /// The queue's doorbell, one host page to write to; empty when the device has none.
     virtual std::span<std::byte> doorbell_page(unsigned queue) = 0;
 
-    /// When it returns, the device has stopped and ring_state() tells where.
+    /// When it returns, the device takes nothing more from its rings, and ring_state() tells where
+    /// they stand. What it took before, a device may finish all the same: nothing of it is left
+    /// once used.idx is there too.
     virtual void suspend() = 0;
     virtual void resume() = 0;
 };

@@ -142,9 +142,9 @@ TEST(GuestDeviceReset, ADeviceThatSuspendsIsSuspendedInsteadOfDrained) {
     world.guest().reset();
     EXPECT_EQ(world.node.resets_in_flight(), 0U);
     const auto log = world.node.log();
-    ASSERT_GE(log.size(), 3U);
-    EXPECT_THAT(std::vector(log.begin(), log.begin() + 3),
-                ElementsAre("vCPUs paused", "SUSPEND", "SET_STATUS 0x0"));
+    ASSERT_GE(log.size(), 4U);
+    EXPECT_THAT(std::vector(log.begin(), log.begin() + 4),
+                ElementsAre("vCPUs paused", "SUSPEND", "GET_VRING_BASE 0", "SET_STATUS 0x0"));
 }
 
 TEST(GuestDeviceReset, KeepsTheMapWhereTheDeviceDoes) {

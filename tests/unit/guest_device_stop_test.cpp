@@ -63,7 +63,7 @@ TEST(GuestDeviceStop, SuspendsWhenThatIsOffered) {
     world.guest().resume();
     EXPECT_FALSE(world.node.suspended());
     EXPECT_EQ(world.node.complete(0), 1U);
-    EXPECT_THAT(world.node.log(), ElementsAre("SUSPEND", "RESUME"));
+    EXPECT_THAT(world.node.log(), ElementsAre("SUSPEND", "GET_VRING_BASE 0", "RESUME"));
 }
 
 TEST(GuestDeviceStop, SuspendWithoutResumeIsNoUse) {
@@ -94,7 +94,7 @@ TEST(GuestDeviceStop, StoppingTwiceAndResumingTwiceIsAsOnce) {
     world.guest().stop();
     world.guest().resume();
     world.guest().resume();
-    EXPECT_THAT(world.node.log(), ElementsAre("SUSPEND", "RESUME"));
+    EXPECT_THAT(world.node.log(), ElementsAre("SUSPEND", "GET_VRING_BASE 0", "RESUME"));
 }
 
 TEST(GuestDeviceStop, ADeviceThatDoesNotRunIsLeftAlone) {

@@ -59,25 +59,61 @@ TEST_F(HeldDisk, ClosingTheDeviceCancelsToo) {
     SUCCEED() << "the destructors return";
 }
 
-TEST_F(HeldDisk, SuspendWaitsForWhatIsInFlightAndTakesNoMore) {
+TEST_F(HeldDisk, SuspendTakesNoMoreAndLeavesWhatIsInFlightToFinish) {
     const auto first = post_and_wait_until_in_flight();
-    std::atomic<bool> suspended = false;
-    std::thread control([&] {
-        device().suspend();
-        suspended = true;
-    });
-    ::usleep(20'000);
-    EXPECT_FALSE(suspended);
+    device().suspend();
+    EXPECT_EQ(device().ring_state(0), at(1));
+    EXPECT_EQ(driver().ring().used_idx().load(), 0);
     disk_.post(0, VIRTIO_BLK_T_IN, 0, buffer_, 512);
     driver().publish();
     driver().kick();
-    ::usleep(20'000);
     gate_.release(Bytes(1024, std::byte{0x77}));
-    control.join();
+    ASSERT_TRUE(driver().wait_used());
     EXPECT_EQ(disk_.memory().load<std::uint8_t>(first.status), VIRTIO_BLK_S_OK);
-    EXPECT_EQ(driver().ring().used_idx().load(), 1);
+    EXPECT_FALSE(driver().wait_used(std::chrono::milliseconds(30))) << "it took one more";
     EXPECT_EQ(device().ring_state(0), at(1));
+    device().resume();
+    EXPECT_TRUE(driver().wait_used());
+}
+
+TEST_F(HeldDisk, ResumesWithWhatIsStillInFlight) {
+    post_and_wait_until_in_flight();
+    for (unsigned round = 0; round < 3; ++round) {
+        device().suspend();
+        EXPECT_EQ(device().ring_state(0), at(1));
+        device().resume();
+    }
+    disk_.post(0, VIRTIO_BLK_T_IN, 0, buffer_, 512);
+    driver().publish_and_kick();
+    gate_.release(Bytes(1024, std::byte{0x77}));
+    EXPECT_TRUE(driver().wait_used());
+    EXPECT_TRUE(driver().wait_used());
+}
+
+TEST_F(HeldDisk, ResetOfASuspendedDeviceCancelsWhatIsInFlight) {
+    const auto request = post_and_wait_until_in_flight();
+    device().suspend();
+    device().reset();
+    EXPECT_EQ(disk_.memory().load<std::uint8_t>(request.status), 0xee);
+    EXPECT_EQ(driver().ring().used_idx().load(), 0);
+}
+
+TEST_F(HeldDisk, ASuspendedRingThatIsChangedHasNothingInFlight) {
+    post_and_wait_until_in_flight();
+    device().suspend();
+    std::thread image([&] {
+        ::usleep(20'000);
+        gate_.release(Bytes(512, std::byte{0x77}));
+    });
+    device().set_ring_state(0, at(1));
+    EXPECT_EQ(driver().ring().used_idx().load(), 1);
+    image.join();
+    device().resume();
+    gate_.release(Bytes(512, std::byte{0x77}));
     EXPECT_TRUE(driver().take_used());
+    disk_.post(0, VIRTIO_BLK_T_IN, 0, buffer_, 512);
+    driver().publish_and_kick();
+    EXPECT_TRUE(driver().wait_used());
 }
 
 TEST_F(HeldDisk, ResumeTakesWhatCameMeanwhileWithoutAKick) {
@@ -189,8 +225,9 @@ TEST_P(DiskUnderLoad, SuspendsAndResumesFiftyTimesWithoutLosingARequest) {
         disk_.device().suspend();
         for (unsigned queue = 0; queue < 2; ++queue) {
             const virtio::SplitRing& ring = disk_.driver(queue).ring();
+            const auto state = disk_.device().ring_state(queue);
+            EXPECT_TRUE(eventually([&] { return state == at(ring.used_idx().load()); }));
             const std::uint16_t used = ring.used_idx().load();
-            EXPECT_EQ(disk_.device().ring_state(queue), at(used));
             EXPECT_EQ(GetParam().event_idx ? ring.avail_event().load() : ring.used_flags().load(),
                       GetParam().event_idx ? used : 0)
                 << "whoever takes over must hear of the next request";

@@ -242,11 +242,13 @@ TEST(Switch, AnOperationThatTakesLongHoldsUpNobodyElse) {
     EXPECT_TRUE(succeeded(promise.get_future().get()));
 }
 
-/// A device that sits on one request.
+/// A device that sits on one request, with SUSPEND or without.
 class SwitchWithARequestHeld : public testing::TestWithParam<std::tuple<bool, bool>> {
 protected:
     SwitchWithARequestHeld()
-        : world_({.suspend = false, .make_device = [this] {
+        : world_({.suspend = std::get<1>(GetParam()),
+                  .drain_timeout = std::chrono::milliseconds(50),
+                  .make_device = [this] {
                       return std::make_unique<soft::SoftDevice>(std::make_unique<HeldImage>(gate_),
                                                                 soft::SoftDeviceOptions{});
                   }}) {
@@ -262,6 +264,8 @@ protected:
         world_.driver().publish();
         world_.guest().guest_kick(0).signal();
         if (!to_slow()) wait_until_taken();
+        // The device has it, as far as can be seen from here.
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     ~SwitchWithARequestHeld() override {
         if (!released_) release();
@@ -290,7 +294,7 @@ protected:
 };
 
 INSTANTIATE_TEST_SUITE_P(Directions, SwitchWithARequestHeld,
-                         testing::Combine(testing::Bool(), testing::Values(false)));
+                         testing::Combine(testing::Bool(), testing::Bool()));
 
 TEST_P(SwitchWithARequestHeld, GivesUpAfterItsTimeAndChangesNothing) {
     EXPECT_THAT(reason(try_to_switch(false)), HasSubstr("still in flight after 50 ms"));
@@ -299,6 +303,31 @@ TEST_P(SwitchWithARequestHeld, GivesUpAfterItsTimeAndChangesNothing) {
     release();
     EXPECT_TRUE(request_comes_back());
     EXPECT_TRUE(succeeded(try_to_switch(false)));
+}
+
+TEST_P(SwitchWithARequestHeld, OfAStoppedMachineGivesUpToo) {
+    world_.guest().stop();
+    EXPECT_THAT(reason(try_to_switch(false)), HasSubstr("still in flight after 50 ms"));
+    world_.guest().resume();
+    release();
+    EXPECT_TRUE(request_comes_back());
+    EXPECT_TRUE(succeeded(try_to_switch(false)));
+}
+
+TEST_P(SwitchWithARequestHeld, StopsAfterItsTimeAndGoesOnWithIt) {
+    for (unsigned round = 0; round < 2; ++round) {
+        world_.in_time([&] { world_.guest().stop(); });
+        world_.guest().resume();
+    }
+    release();
+    EXPECT_TRUE(request_comes_back());
+    EXPECT_THAT(world_.broken(), IsEmpty());
+}
+
+TEST_P(SwitchWithARequestHeld, IsResetAfterItsTime) {
+    world_.in_time([&] { world_.guest().reset(); });
+    EXPECT_EQ(world_.guest().state(), GuestDevice::State::idle);
+    EXPECT_THAT(world_.broken(), IsEmpty());
 }
 
 TEST_P(SwitchWithARequestHeld, BreaksTheDeviceWhereThatWasAskedFor) {

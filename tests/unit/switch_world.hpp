@@ -6,6 +6,8 @@
 #include <poll.h>
 
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -168,6 +170,7 @@ struct SwitchTerms {
     bool event_idx = true;
     bool indirect = true;
     std::optional<datapath::Policy> policy{};
+    std::chrono::milliseconds drain_timeout{20'000};
     /// In place of one over a file.
     std::function<std::unique_ptr<soft::SoftDevice>()> make_device{};
 };
@@ -178,7 +181,7 @@ public:
         datapath::GuestDeviceOptions options;
         options.id = "disk0";
         options.policy = terms.policy;
-        options.drain_timeout = std::chrono::seconds(20);
+        options.drain_timeout = terms.drain_timeout;
         guest_ = std::make_unique<datapath::GuestDevice>(
             options, [this] { return open(); }, memory.space(), vcpus,
             datapath::GuestDevice::Observer{.on_broken =
@@ -251,7 +254,17 @@ public:
         std::promise<datapath::SwitchOutcome> promise;
         auto future = promise.get_future();
         start([&](datapath::SwitchOutcome outcome) { promise.set_value(std::move(outcome)); });
+        in_time([&] { future.wait(); });
         return future.get();
+    }
+    /// Ends the test program when it takes for ever: nothing else can be done with a control thread
+    /// that does not come back.
+    template <typename Action>
+    void in_time(Action&& action) {
+        auto done = std::async(std::launch::async, [&] { action(); });
+        if (done.wait_for(std::chrono::seconds(60)) == std::future_status::ready) return;
+        std::fprintf(stderr, "an operation on the device has not ended after 60 s\n");
+        std::abort();
     }
 
     [[nodiscard]] std::vector<std::string> broken() const {

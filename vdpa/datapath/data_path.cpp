@@ -1,5 +1,6 @@
 #include "vdpa/datapath/data_path.hpp"
 
+#include <algorithm>
 #include <variant>
 
 #include "base/log.hpp"
@@ -12,6 +13,15 @@ using Order = RelayThread::Order;
 
 std::chrono::microseconds since(DataPath::Clock::time_point start) {
     return std::chrono::duration_cast<std::chrono::microseconds>(DataPath::Clock::now() - start);
+}
+
+/// For a suspended device to hand back what it took, before it is asked to go on instead: most
+/// disks answer in less, and a device that never does delays the switch by no more than this.
+constexpr std::chrono::milliseconds suspended_grace(20);
+
+std::chrono::milliseconds until(DataPath::Clock::time_point deadline) {
+    return std::max(std::chrono::ceil<std::chrono::milliseconds>(deadline - DataPath::Clock::now()),
+                    std::chrono::milliseconds(0));
 }
 
 std::vector<MemoryRegion> reachable(const AddressSpace& memory, const SlowPath* slow_path) {
@@ -98,42 +108,57 @@ RingBases DataPath::quiet_again(const SwitchOptions& options, std::optional<Vcpu
 
 RingBases DataPath::quiet(const SwitchOptions& options, std::optional<VcpusPaused>& paused) {
     if (kind_ == PathKind::slow) return drains() ? drain_slow(options) : hold_slow(options);
-    if (auto bases = suspend_fast()) return *bases;
+    const auto deadline = Clock::now() + options.timeout;
+    if (auto bases = suspend_fast(options.timeout)) return *bases;
     if (!drains()) {
         throw PathUnchanged(
             "buffers stay with the device until something arrives for them, and it cannot be "
             "suspended with none in hand");
     }
-    return drain_fast(options, paused);
+    return drain_fast(options, deadline, paused);
 }
 
-std::optional<RingBases> DataPath::suspend_fast() {
+std::optional<RingBases> DataPath::suspend_fast(std::chrono::milliseconds timeout) {
     if (!can_suspend()) return std::nullopt;
     try {
         suspend_device();
-        if (auto bases = idle_bases()) return bases;
+        // A stopped machine's device stays suspended: nothing else is left to wait for.
+        if (auto bases = suspended_bases(resting_ ? timeout : std::min(timeout, suspended_grace))) {
+            return bases;
+        }
     } catch (const Error& failure) {
         // As without SUSPEND, then; whether that works shows in the drain.
         log::warning("vDPA device {} did not suspend: {}", setup_.device.name(), failure.what());
     }
-    if (suspended_) resume_device();
+    if (suspended_ && !resting_) resume_device();
     return std::nullopt;
 }
 
-std::optional<RingBases> DataPath::idle_bases() const {
+std::optional<RingBases> DataPath::suspended_bases(std::chrono::milliseconds timeout) const {
     RingBases bases(queues_.size());
     for (unsigned queue = 0; queue < queues_.size(); ++queue) {
         if (!queues_[queue].enabled) continue;
         const auto state = std::get<vdpa::SplitRingState>(setup_.device.ring_state(queue));
         bases[queue] = virtio::RingIndex(state.avail_index);
-        if (bases[queue] != RingIndices(setup_.memory, queues_[queue]).used()) return std::nullopt;
     }
-    return bases;
+    const auto handed_back = [&] {
+        for (unsigned queue = 0; queue < queues_.size(); ++queue) {
+            if (queues_[queue].enabled &&
+                RingIndices(setup_.memory, queues_[queue]).used() != bases[queue]) {
+                return false;
+            }
+        }
+        return true;
+    };
+    // What waits for something to arrive is not handed back by itself.
+    const auto patience = drains() ? timeout : std::chrono::milliseconds(0);
+    return wait_until(handed_back, patience) ? std::optional(bases) : std::nullopt;
 }
 
-RingBases DataPath::drain_fast(const SwitchOptions& options, std::optional<VcpusPaused>& paused) {
+RingBases DataPath::drain_fast(const SwitchOptions& options, Clock::time_point deadline,
+                               std::optional<VcpusPaused>& paused) {
     paused.emplace(setup_.gate);
-    if (!wait_until_idle(options.timeout)) give_up(options);
+    if (!wait_until_idle(until(deadline))) give_up(options);
     RingBases bases;
     for (const virtio::QueueSetup& queue : queues_) {
         bases.push_back(queue.enabled ? RingIndices(setup_.memory, queue).avail()
@@ -207,7 +232,7 @@ void DataPath::serve(PathKind kind, const RingBases& bases) {
         fast ? guest_wiring(queues_, bases, setup_.notifiers) : setup_.slow_path->lay_out(queues_),
         setup_.config_call);
     kind_ = kind;
-    resting_ = false;
+    resting_ = at_rest_ = false;
     // From here on the guest's rings may be served, whatever is thrown: on the slow path not before
     // the first relay.
     running_ = fast;
@@ -232,22 +257,25 @@ std::span<std::byte> DataPath::kept_part(Standing& standing) const noexcept {
 }
 
 bool DataPath::rest(std::chrono::milliseconds timeout) {
-    if (!running_ || resting_) return true;
+    if (!running_) return true;
+    if (!resting_) at_rest_ = come_to_rest(timeout);
+    return at_rest_;
+}
+
+bool DataPath::come_to_rest(std::chrono::milliseconds timeout) {
     resting_ = true;
     if (kind_ == PathKind::slow) {
         setup_.slow_path->order(Order::pause);
         if (drains()) return setup_.slow_path->wait_for_rest(Clock::now() + timeout);
     }
-    if (can_suspend()) {
-        suspend_device();
-        return true;
-    }
-    return !drains() || wait_until_idle(timeout);
+    if (can_suspend()) suspend_device();
+    if (!drains()) return true;
+    return suspended_ ? suspended_bases(timeout).has_value() : wait_until_idle(timeout);
 }
 
 void DataPath::go_on() {
     if (!running_ || !resting_) return;
-    resting_ = false;
+    resting_ = at_rest_ = false;
     if (kind_ == PathKind::slow) setup_.slow_path->order(Order::run);
     if (suspended_) resume_device();
 }
@@ -267,7 +295,7 @@ bool DataPath::reset(bool stopped, std::chrono::milliseconds timeout) {
 
 void DataPath::abandon() noexcept {
     if (setup_.slow_path != nullptr) setup_.slow_path->stop_relays();
-    running_ = suspended_ = resting_ = false;
+    running_ = suspended_ = resting_ = at_rest_ = false;
 }
 
 void DataPath::suspend_device() {

@@ -80,7 +80,7 @@ public:
     SwitchReport move(PathKind to, const SwitchOptions& options);
 
     /// With the vCPUs paused: nothing is in flight from here to go_on(), as far as the device type
-    /// lets. False when requests are still under way after `timeout`.
+    /// lets. False when requests were still under way after `timeout`.
     bool rest(std::chrono::milliseconds timeout);
     void go_on();
 
@@ -107,9 +107,9 @@ private:
     /// After a path was built in part: it may have served since `before`.
     RingBases quiet_again(const SwitchOptions& options, std::optional<VcpusPaused>& paused,
                           const RingBases& before);
-    std::optional<RingBases> suspend_fast();
-    [[nodiscard]] std::optional<RingBases> idle_bases() const;
-    RingBases drain_fast(const SwitchOptions& options, std::optional<VcpusPaused>& paused);
+    std::optional<RingBases> suspend_fast(std::chrono::milliseconds timeout);
+    RingBases drain_fast(const SwitchOptions& options, Clock::time_point deadline,
+                         std::optional<VcpusPaused>& paused);
     RingBases drain_slow(const SwitchOptions& options);
     RingBases hold_slow(const SwitchOptions& options);
     [[noreturn]] static void give_up(const SwitchOptions& options);
@@ -124,6 +124,9 @@ private:
     void resume_device();
     [[nodiscard]] bool can_suspend() const;
     [[nodiscard]] bool drains() const noexcept;
+    /// Where the rings of a suspended device stand, once it has handed back what it took.
+    [[nodiscard]] std::optional<RingBases> suspended_bases(std::chrono::milliseconds timeout) const;
+    [[nodiscard]] bool come_to_rest(std::chrono::milliseconds timeout);
     [[nodiscard]] bool wait_until_idle(std::chrono::milliseconds timeout) const;
     [[nodiscard]] std::vector<RingIndices> rings() const;
     [[nodiscard]] unsigned count_in_flight() const;
@@ -138,6 +141,7 @@ private:
     bool running_ = false;
     bool suspended_ = false;  // the device
     bool resting_ = false;
+    bool at_rest_ = false;  // and nothing was in flight any more when that began
 };
 
 }  // namespace viaduct::datapath

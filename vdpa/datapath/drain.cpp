@@ -43,18 +43,26 @@ virtio::RingIndex RingIndices::used() const noexcept {
     return virtio::RingIndex(std::atomic_ref(*used_index_).load(std::memory_order_acquire));
 }
 
-bool wait_until_idle(std::span<const RingIndices> rings, std::chrono::milliseconds timeout) {
+bool wait_until(const std::function<bool()>& idle, std::chrono::milliseconds timeout) {
     using Clock = std::chrono::steady_clock;
     constexpr auto longest_nap = std::chrono::microseconds(1000);
     const auto deadline = Clock::now() + timeout;
     auto nap = std::chrono::microseconds(20);
-    while (!std::all_of(rings.begin(), rings.end(),
-                        [](const RingIndices& ring) { return ring.idle(); })) {
+    while (!idle()) {
         if (Clock::now() >= deadline) return false;
         std::this_thread::sleep_for(nap);
         nap = std::min(2 * nap, longest_nap);
     }
     return true;
+}
+
+bool wait_until_idle(std::span<const RingIndices> rings, std::chrono::milliseconds timeout) {
+    return wait_until(
+        [rings] {
+            return std::all_of(rings.begin(), rings.end(),
+                               [](const RingIndices& ring) { return ring.idle(); });
+        },
+        timeout);
 }
 
 bool rings_in_memory(const AddressSpace& memory, const virtio::QueueSetup& queue) noexcept {

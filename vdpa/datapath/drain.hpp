@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,9 @@ private:
     std::uint16_t* avail_index_;
     std::uint16_t* used_index_;
 };
+
+/// True when `idle` became true; false after `timeout`.
+bool wait_until(const std::function<bool()>& idle, std::chrono::milliseconds timeout);
 
 /// True when all rings became idle; false after `timeout`.
 bool wait_until_idle(std::span<const RingIndices> rings, std::chrono::milliseconds timeout);

@@ -12,7 +12,7 @@ namespace {
 
 /// user_data of what is not an operation, whose user_data is its address.
 constexpr std::uint64_t kick_tag = 1;
-constexpr std::uint64_t stop_tag = 2;
+constexpr std::uint64_t order_tag = 2;
 constexpr std::uint64_t cancel_tag = 3;
 
 /// Requests in an io_uring beside those of operations: two polls and a cancellation.
@@ -45,13 +45,19 @@ QueueEngine::QueueEngine(EngineSetup setup, Image& image)
       thread_({.name = "soft-queue"}, setup_.name, [this] { run(); }) {}
 
 QueueEngine::~QueueEngine() {
-    if (stopping() == Stop::none) stop(Stop::abandon);
+    if (!ends()) order(Order::abandon);
     wait();
 }
 
-void QueueEngine::stop(Stop how) noexcept {
-    stop_.store(how, std::memory_order_release);
-    stop_event_.signal();
+void QueueEngine::order(Order order) noexcept {
+    // Before the order: the pause that is reported next is this one's, not an earlier one's.
+    if (order == Order::pause) paused_.store(false, std::memory_order_release);
+    order_.store(order, std::memory_order_release);
+    order_event_.signal();
+}
+
+void QueueEngine::wait_until_paused() const noexcept {
+    paused_.wait(false, std::memory_order_acquire);
 }
 
 void QueueEngine::wait() noexcept {
@@ -60,7 +66,7 @@ void QueueEngine::wait() noexcept {
 
 void QueueEngine::run() noexcept {
     ring_.enable();
-    arm(stop_event_, stop_tag);
+    arm(order_event_, order_tag);
     view_.take_over();
     while (true) {
         ring_.for_each_completion(
@@ -68,12 +74,23 @@ void QueueEngine::run() noexcept {
         publish();
         if (takes()) take_available();
         publish();
-        if (stopping() != Stop::none && in_flight_ == 0) break;
-        if (stopping() == Stop::abandon && !cancelled_) cancel_all();
+        if (ends() && in_flight_ == 0) break;
+        if (ordered() == Order::abandon && !cancelled_) cancel_all();
+        report_pause();
         sleep();
     }
     // Whoever has the ring next finds kicks asked for.
-    if (stopping() == Stop::drain) (void)view_.request_kicks();
+    if (ordered() == Order::drain) (void)view_.request_kicks();
+}
+
+void QueueEngine::report_pause() noexcept {
+    // In this sequence: an order that is older than the reset of `paused_` is not taken for it.
+    if (paused_.load(std::memory_order_acquire) || ordered() != Order::pause) return;
+    // Whoever has the ring next finds kicks asked for.
+    (void)view_.request_kicks();
+    // release: where the ring stands goes with it.
+    paused_.store(true, std::memory_order_release);
+    paused_.notify_all();
 }
 
 void QueueEngine::arm(const EventFd& event, std::uint64_t tag) noexcept {
@@ -157,11 +174,15 @@ void QueueEngine::on_completion(const io_uring_cqe& completion) noexcept {
         if (completion.res > 0 && setup_.kick->take()) count(setup_.counters.kicks);
         return;
     }
-    if (tag == stop_tag || tag == cancel_tag) return;
+    if (tag == order_tag) {
+        (void)order_event_.take();
+        return arm(order_event_, order_tag);
+    }
+    if (tag == cancel_tag) return;
     // The lane put an operation's address there: one of requests_, which never move.
     auto* operation = static_cast<Operation*>(io_uring_cqe_get_data(&completion));
     auto& request = static_cast<BlockRequest&>(*operation);
-    if (stopping() == Stop::abandon) {
+    if (ordered() == Order::abandon) {
         request.in_flight = false;
         --in_flight_;
         return;

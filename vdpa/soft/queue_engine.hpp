@@ -3,8 +3,8 @@
 /// word to stop alike. Nothing is copied: the kernel reads and writes guest memory. After the start
 /// nothing is allocated, locked or logged per request.
 ///
-/// An engine lives from its queue's start to its stop and does not come back; the next one goes on
-/// from next_avail().
+/// An engine lives from its queue's start to its end and does not come back; the next one goes on
+/// from next_avail(). In between it can pause: it takes nothing, and finishes what it took.
 #pragma once
 
 #include <atomic>
@@ -60,23 +60,30 @@ public:
     /// Abandons what is in flight, unless it was told otherwise before.
     ~QueueEngine();
 
-    enum class Stop : std::uint8_t {
-        none,
-        drain,    // complete what was taken, take no more
-        abandon,  // cancel what can be cancelled, tell the driver nothing more
+    enum class Order : std::uint8_t {
+        run,
+        pause,    // take no more for now; what was taken is completed all the same
+        drain,    // complete what was taken, take no more, end
+        abandon,  // cancel what can be cancelled, tell the driver nothing more, end
     };
-    /// The word; wait() waits until it is done.
-    void stop(Stop how) noexcept;
-    /// When it returns, nothing touches guest memory. Not longer than the I/O under way takes.
+    /// All from one thread, and nothing after one that ends the engine.
+    void order(Order order) noexcept;
+    /// After pause: waits until nothing more is taken. As long as it takes to hand a request to
+    /// the kernel, whatever is in flight.
+    void wait_until_paused() const noexcept;
+    /// After drain or abandon: when it returns, nothing touches guest memory. Not longer than the
+    /// I/O under way takes.
     void wait() noexcept;
-    /// After wait(): where the next engine goes on.
+    /// After either wait: where the next engine goes on.
     [[nodiscard]] virtio::RingIndex next_avail() const noexcept { return view_.next_avail(); }
 
 private:
     void run() noexcept;
 
-    [[nodiscard]] Stop stopping() const noexcept { return stop_.load(std::memory_order_acquire); }
-    [[nodiscard]] bool takes() const noexcept { return !broken_ && stopping() == Stop::none; }
+    [[nodiscard]] Order ordered() const noexcept { return order_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool ends() const noexcept { return ordered() >= Order::drain; }
+    [[nodiscard]] bool takes() const noexcept { return !broken_ && ordered() == Order::run; }
+    void report_pause() noexcept;
     void arm(const EventFd& event, std::uint64_t tag) noexcept;
     void cancel_all() noexcept;
 
@@ -103,8 +110,9 @@ private:
     bool kick_armed_ = false;
     bool cancelled_ = false;
 
-    std::atomic<Stop> stop_ = Stop::none;
-    EventFd stop_event_;
+    std::atomic<Order> order_ = Order::run;
+    std::atomic<bool> paused_ = false;
+    EventFd order_event_;
     Thread thread_;  // last: uses all of the above
 };
 

@@ -68,7 +68,7 @@ SoftDevice::SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& op
 }
 
 SoftDevice::~SoftDevice() {
-    stop_engines(QueueEngine::Stop::abandon);
+    end_engines(QueueEngine::Order::abandon);
 }
 
 void SoftDevice::describe_disk() {
@@ -112,6 +112,7 @@ SoftDevice::Queue& SoftDevice::stopped_queue_at(unsigned queue, const char* wish
             "first",
             name(), wish, queue);
     }
+    end_engines(QueueEngine::Order::drain);  // of a suspended device
     return queue_at(queue);
 }
 
@@ -170,7 +171,7 @@ void SoftDevice::set_status(std::uint8_t status) {
 }
 
 void SoftDevice::reset() {
-    stop_engines(QueueEngine::Stop::abandon);
+    end_engines(QueueEngine::Order::abandon);
     status_ = 0;
     suspended_ = false;
     needs_reset_.store(false, std::memory_order_release);
@@ -260,7 +261,14 @@ void SoftDevice::set_config_call(const EventFd& call) {
 
 void SoftDevice::suspend() {
     if (!suspends_) throw Error("{}: suspend=off: the device cannot suspend", name());
-    stop_engines(QueueEngine::Stop::drain);
+    for (const Queue& queue : queues_) {
+        if (queue.engine) queue.engine->order(QueueEngine::Order::pause);
+    }
+    for (Queue& queue : queues_) {
+        if (!queue.engine) continue;
+        queue.engine->wait_until_paused();
+        queue.base = queue.engine->next_avail();
+    }
     suspended_ = true;
 }
 
@@ -272,19 +280,23 @@ void SoftDevice::resume() {
 
 template <typename Change>
 void SoftDevice::change_at_rest(Change&& change) {
-    if (!running()) return change();
-    stop_engines(QueueEngine::Stop::drain);
+    end_engines(QueueEngine::Order::drain);
     change();
-    start_engines();
+    if (running()) start_engines();
 }
 
 void SoftDevice::start_engines() {
     try {
         for (unsigned queue = 0; queue < queues_.size(); ++queue) {
-            if (queues_[queue].enabled) start_engine(queue);
+            Queue& target = queues_[queue];
+            if (target.engine) {
+                target.engine->order(QueueEngine::Order::run);
+            } else if (target.enabled) {
+                start_engine(queue);
+            }
         }
     } catch (...) {
-        stop_engines(QueueEngine::Stop::drain);
+        end_engines(QueueEngine::Order::drain);
         throw;
     }
 }
@@ -321,9 +333,9 @@ void SoftDevice::start_engine(unsigned index) {
         *image_);
 }
 
-void SoftDevice::stop_engines(QueueEngine::Stop how) noexcept {
+void SoftDevice::end_engines(QueueEngine::Order how) noexcept {
     for (const Queue& queue : queues_) {
-        if (queue.engine) queue.engine->stop(how);
+        if (queue.engine) queue.engine->order(how);
     }
     for (Queue& queue : queues_) {
         if (!queue.engine) continue;

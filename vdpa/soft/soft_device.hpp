@@ -2,9 +2,10 @@
 /// interface and the rules of a kernel vDPA device. It needs no privileges, keeps its map over a
 /// reset, and can suspend and resume.
 ///
-/// Each enabled queue has an engine, a thread with an io_uring, from DRIVER_OK to reset, suspend or
-/// disable. What changes something that a running engine uses (a map, an eventfd) stops the engines
-/// first and starts them again.
+/// Each enabled queue has an engine, a thread with an io_uring, from DRIVER_OK to reset or disable.
+/// While the device is suspended they take nothing, and finish what they took. What changes
+/// something that an engine uses (a map, an eventfd, a suspended queue's rings) ends the engines
+/// first, which waits for what is in flight, and starts others.
 #pragma once
 
 #include <linux/virtio_blk.h>
@@ -106,7 +107,7 @@ private:
     [[nodiscard]] bool running() const noexcept;
     void start_engines();
     void start_engine(unsigned queue);
-    void stop_engines(QueueEngine::Stop how) noexcept;
+    void end_engines(QueueEngine::Order how) noexcept;
     template <typename Change>
     void change_at_rest(Change&& change);
     void check_config_access(std::uint32_t offset, std::size_t length) const;
