@@ -129,6 +129,24 @@ TEST(Switch, OfADeviceThatNeedsAResetIsRefused) {
     world.finish_load();
 }
 
+TEST(Switch, OfADeviceThatNeedsAResetBreaksItWhereThatWasAskedForAndTheNextStartIsWhereItShould) {
+    SwitchWorld world({.queues = 2});
+    ASSERT_TRUE(world.run());
+    // One queue is spoilt; the other works on, where nobody could limit it.
+    world.driver().put_available(9999);
+    world.driver().publish();
+    world.guest().guest_kick(0).signal();
+    EXPECT_TRUE(eventually([&] { return world.guest().needs_reset(); }));
+    EXPECT_THAT(reason(world.set(Policy::slow)), HasSubstr("needs a reset"));
+    EXPECT_EQ(world.guest().policy(), Policy::automatic);
+    EXPECT_THAT(reason(world.set(Policy::slow, {.break_on_timeout = true})),
+                HasSubstr("needs a reset"));
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::broken);
+    world.reset();
+    ASSERT_TRUE(world.run());
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::slow);
+}
+
 /// Which operation fails, and which time it is called in the switch.
 class SwitchWithAFault
     : public testing::TestWithParam<std::tuple<std::string, bool, bool, unsigned>> {};
@@ -191,10 +209,10 @@ TEST_P(SwitchWithAFault, ThatStaysBreaksTheDeviceUntilItsGuestResetsIt) {
     EXPECT_TRUE(world.guest().needs_reset());
     EXPECT_TRUE(world.guest().config_call().pending());
     EXPECT_THAT(world.broken(), SizeIs(1));
-    EXPECT_THAT(reason(world.set(Policy::slow)), HasSubstr("needs a reset"));
     world.before = [](const std::string&) {};
     world.reset();
     ASSERT_TRUE(world.run());
+    EXPECT_EQ(world.guest().state(), to_slow ? GuestDevice::State::slow : GuestDevice::State::fast);
     world.start_load();
     world.finish_load();
 }
@@ -256,13 +274,7 @@ protected:
         if (!to_slow()) {
             EXPECT_TRUE(succeeded(world_.set(Policy::slow)));
         }
-        const Iova header = world_.memory.allocate(16, 16);
-        world_.memory.store(header, virtio_blk_outhdr{VIRTIO_BLK_T_IN, 0, 0});
-        world_.driver().add(std::array{Buffer{header, 16, false},
-                                       Buffer{world_.memory.allocate(sector, 512), sector, true},
-                                       Buffer{world_.memory.allocate(1, 1), 1, true}});
-        world_.driver().publish();
-        world_.guest().guest_kick(0).signal();
+        post_read();
         if (!to_slow()) wait_until_taken();
         // The device has it, as far as can be seen from here.
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -271,6 +283,15 @@ protected:
         if (!released_) release();
     }
     static bool to_slow() { return std::get<0>(GetParam()); }
+    void post_read() {
+        const Iova header = world_.memory.allocate(16, 16);
+        world_.memory.store(header, virtio_blk_outhdr{VIRTIO_BLK_T_IN, 0, 0});
+        world_.driver().add(std::array{Buffer{header, 16, false},
+                                       Buffer{world_.memory.allocate(sector, 512), sector, true},
+                                       Buffer{world_.memory.allocate(1, 1), 1, true}});
+        world_.driver().publish();
+        world_.guest().guest_kick(0).signal();
+    }
     void wait_until_taken() {
         const auto& chains = world_.guest().records()[0].statistics.chains;
         EXPECT_TRUE(eventually([&] { return chains.value() != 0; }));
@@ -334,7 +355,25 @@ TEST_P(SwitchWithARequestHeld, BreaksTheDeviceWhereThatWasAskedFor) {
     EXPECT_THAT(reason(try_to_switch(true)), HasSubstr("still in flight after 50 ms"));
     EXPECT_EQ(world_.guest().state(), GuestDevice::State::broken);
     EXPECT_THAT(world_.broken(), SizeIs(1));
-    release();
+    EXPECT_EQ(world_.guest().policy(), to_slow() ? Policy::slow : Policy::fast);
+    world_.reset();
+    ASSERT_TRUE(world_.run());
+    EXPECT_EQ(world_.guest().state(),
+              to_slow() ? GuestDevice::State::slow : GuestDevice::State::fast)
+        << "its guest has escaped by a reset";
+}
+
+TEST_P(SwitchWithARequestHeld, TakesLimitsWhileItIsBroken) {
+    EXPECT_THAT(reason(try_to_switch(true)), HasSubstr("still in flight after 50 ms"));
+    ASSERT_TRUE(succeeded(world_.set(Policy::automatic)));
+    const auto outcome = world_.throttle({.iops = {.average = 1, .maximum = 1}});
+    ASSERT_TRUE(succeeded(outcome)) << reason(outcome);
+    world_.reset();
+    ASSERT_TRUE(world_.run());
+    EXPECT_EQ(world_.guest().state(), GuestDevice::State::slow);
+    for (unsigned i = 0; i < 10; ++i) post_read();
+    const auto& waiting = world_.guest().records()[0].statistics.throttled_requests;
+    EXPECT_TRUE(eventually([&] { return waiting.value() != 0; })) << "no limit is in force";
 }
 
 }  // namespace

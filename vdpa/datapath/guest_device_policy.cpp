@@ -40,7 +40,8 @@ SwitchReport GuestDevice::change_policy(Policy policy, const SwitchOptions& opti
     const Policy before = policy_.exchange(policy);
     try {
         return take_to_wanted_path(options);
-    } catch (...) {
+    } catch (const PathUnchanged&) {
+        // Of a device that broke the policy holds: its guest must not begin anew where it was.
         policy_ = before;
         throw;
     }
@@ -118,11 +119,16 @@ void GuestDevice::show_doorbells(bool shown) {
 
 SwitchReport GuestDevice::take_to_wanted_path(const SwitchOptions& options) {
     const PathKind to = wanted_path();
-    if (state_ == State::idle) return {.from = to, .to = to};
-    if (state_ == State::broken || needs_reset_) {
-        throw Error("it needs a reset by its guest before it can be on any path");
-    }
+    // Where nothing runs, the wish holds from the next start on.
+    if (state_ == State::idle || state_ == State::broken) return {.from = to, .to = to};
     if (path_->kind() == to) return {.from = to, .to = to};
+    if (needs_reset_) {
+        // What has stopped in part does not come to rest.
+        const std::string reason = "it needs a reset by its guest before it can change its path";
+        if (!options.break_on_timeout) throw PathUnchanged("{}", reason);
+        break_device(fmt::format("switch to the {} path: {}", name_of(to), reason));
+        throw Error("{}", reason);
+    }
     // Its own doorbell would bypass whoever stands between.
     show_doorbells(false);
     try {
