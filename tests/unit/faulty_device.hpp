@@ -22,6 +22,7 @@ public:
 
     FaultyDevice(std::unique_ptr<vdpa::Device> real, Abilities abilities, const Before& before)
         : real_(std::move(real)), abilities_(abilities), before_(before) {}
+    ~FaultyDevice() override { before_("close"); }
 
     [[nodiscard]] const std::string& name() const override { return real_->name(); }
     std::uint32_t device_id() override { return real_->device_id(); }

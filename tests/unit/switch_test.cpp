@@ -363,6 +363,17 @@ TEST_P(SwitchWithARequestHeld, BreaksTheDeviceWhereThatWasAskedFor) {
         << "its guest has escaped by a reset";
 }
 
+TEST_P(SwitchWithARequestHeld, MayComeBackWhileTheBrokenDeviceIsClosed) {
+    world_.before = [this](const std::string& called) {
+        if (called != "close" || released_) return;
+        release();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    };
+    EXPECT_THAT(reason(try_to_switch(true)), HasSubstr("still in flight after 50 ms"));
+    EXPECT_TRUE(released_);
+    world_.before = [](const std::string&) {};
+}
+
 TEST_P(SwitchWithARequestHeld, TakesLimitsWhileItIsBroken) {
     EXPECT_THAT(reason(try_to_switch(true)), HasSubstr("still in flight after 50 ms"));
     ASSERT_TRUE(succeeded(world_.set(Policy::automatic)));

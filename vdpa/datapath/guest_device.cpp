@@ -138,6 +138,7 @@ std::uint16_t GuestDevice::max_queue_size(unsigned queue) const noexcept {
 void GuestDevice::reopen_device() {
     doorbells_.assign(queue_count(), {});  // they go with the device
     device_.reset();                       // only one may be open
+    slow_path_.reset();
     auto device = open_();
     if (identify(*device) != identity_) {
         throw Error("vDPA device {} is another one than before: restart the guest to use it",
@@ -202,8 +203,8 @@ void GuestDevice::close_device() {
         path_->release_memory();
     }
     path_.reset();
-    slow_path_.reset();
     device_.reset();
+    slow_path_.reset();
 }
 
 bool GuestDevice::run_guarded(const char* what, const std::function<void()>& operation) noexcept {
@@ -222,11 +223,11 @@ void GuestDevice::break_device(const std::string& reason) {
     ++run_;
     if (path_) path_->abandon();
     path_.reset();
-    slow_path_.reset();
     // Closing resets the device. A doorbell page that is still in the guest must not go before the
     // guest's reset has taken it out.
     if (std::all_of(doorbells_.begin(), doorbells_.end(), [](auto page) { return page.empty(); })) {
         device_.reset();
+        slow_path_.reset();
     }
     needs_reset_ = true;
     config_call_.signal();

@@ -199,8 +199,8 @@ private:
     // The control thread's.
     bool device_stopped_ = false;  // of its own: it asks for a reset
     std::function<void()> doorbell_listener_;
+    std::unique_ptr<SlowPath> slow_path_;  // outlives the device, which works on its rings
     std::unique_ptr<vdpa::Device> device_;
-    std::unique_ptr<SlowPath> slow_path_;
     std::optional<DataPath> path_;
     EventLoop control_;  // last: its thread uses all of the above
 };
