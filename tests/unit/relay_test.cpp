@@ -297,6 +297,20 @@ TEST(Relay, CarriesAChainLongerThanTheRingInAnIndirectTable) {
     EXPECT_EQ(world.read(world.take_all().at(0)).writable.size(), 200U);
 }
 
+TEST(Relay, CarriesWhatTheDevicesLongestRingWouldCarryInAShorterOne) {
+    const auto forwarded = [](std::size_t length) {
+        RelayWorld world({.ring_size = 64, .device_maximum = 1024});
+        const std::vector<Buffer> buffers(length, Buffer{world.buffer(), 16, true});
+        world.driver.add_indirect(buffers);
+        world.driver.publish();
+        world.forward();
+        const auto heads = world.take_all();
+        return heads.empty() ? 0 : world.read(heads[0]).writable.size();
+    };
+    EXPECT_EQ(forwarded(1024), 1024U);
+    EXPECT_EQ(forwarded(1025), 0U);
+}
+
 TEST(Relay, WaitsWhenTheLargeTablesAreAllInUse) {
     RelayWorld world({.ring_size = 64, .indirect = true});
     const std::vector<Buffer> buffers(17, Buffer{world.buffer(), 16, true});

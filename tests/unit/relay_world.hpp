@@ -2,6 +2,7 @@
 /// the shadow ring: both sides step by step, in one thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
@@ -18,6 +19,7 @@ namespace viaduct::test {
 
 struct RelayTerms {
     std::uint16_t ring_size = 8;
+    std::uint16_t device_maximum = 0;  // entries that the device's ring could have; 0: as the ring
     bool event_idx = true;
     bool indirect = true;
     virtio::RingIndex base{};
@@ -31,8 +33,8 @@ public:
 
     explicit RelayWorld(const RelayTerms& terms)
         : driver(memory, terms.ring_size, terms.event_idx),
-          shadow(std::array{terms.ring_size}, vdpa::IovaRange{Iova{0}, Iova{~std::uint64_t{0}}},
-                 memory.space()),
+          shadow(std::array{std::max(terms.ring_size, terms.device_maximum)},
+                 vdpa::IovaRange{Iova{0}, Iova{~std::uint64_t{0}}}, memory.space()),
           shadow_queue(shadow.lay_out(0, terms.ring_size)),
           relay((driver.start_at(terms.base), datapath::RelaySetup{.memory = memory.space(),
                                                                    .guest_ring = driver.ring(),

@@ -36,8 +36,7 @@ Relay::Relay(const RelaySetup& setup)
     : setup_(setup),
       guest_(setup.guest_ring, setup.event_idx, setup.base),
       chains_(setup.guest_ring, setup.memory, setup.indirect,
-              setup.indirect ? ShadowMemory::longest_chain(setup.guest_ring.size())
-                             : setup.guest_ring.size()),
+              setup.indirect ? setup.shadow.longest_chain() : setup.guest_ring.size()),
       shadow_(setup.shadow, setup.event_idx, setup.indirect),
       slots_(setup.shadow.setup.size),
       held_{Line(setup.shadow.setup.size), Line(setup.shadow.setup.size)} {}

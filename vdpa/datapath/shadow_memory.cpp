@@ -19,6 +19,12 @@ constexpr std::uint64_t page = 4096;
 /// Beyond it lie addresses that some IOMMUs do not translate.
 constexpr std::uint64_t highest_end = std::uint64_t{1} << 47U;
 
+/// A chain in an indirect table may be longer than the ring that it is made available in: drivers
+/// go by the device's own limits (a disk's seg_max), and those by the longest ring that it has.
+constexpr std::uint16_t longest_chain(std::uint16_t device_maximum) {
+    return std::max<std::uint16_t>(device_maximum, 256);
+}
+
 /// What most requests need: a header, a status and data in a few pieces.
 constexpr std::uint16_t small_table_entries = 16;
 constexpr std::uint16_t most_large_tables = 32;
@@ -40,7 +46,7 @@ std::uint16_t large_tables(std::uint16_t size) {
     return std::min(size, most_large_tables);
 }
 
-Layout layout_of(std::uint16_t size) {
+Layout layout_of(std::uint16_t size, std::uint16_t device_maximum) {
     constexpr std::uint64_t entry = sizeof(virtio::Descriptor);
     Layout layout{};
     layout.avail = SplitRing::descriptor_table_bytes(size);
@@ -48,7 +54,7 @@ Layout layout_of(std::uint16_t size) {
     layout.used = round_up(layout.avail + SplitRing::avail_bytes(size), 64);
     layout.small = round_up(layout.used + SplitRing::used_bytes(size), 64);
     layout.large = layout.small + entry * small_table_entries * size;
-    layout.end = layout.large + entry * ShadowMemory::longest_chain(size) * large_tables(size);
+    layout.end = layout.large + entry * longest_chain(device_maximum) * large_tables(size);
     return layout;
 }
 
@@ -77,11 +83,12 @@ std::optional<Iova> find_room(std::uint64_t bytes, vdpa::IovaRange range,
 }  // namespace
 
 ShadowMemory::ShadowMemory(std::span<const std::uint16_t> queue_sizes, vdpa::IovaRange range,
-                           const AddressSpace& guest_memory) {
+                           const AddressSpace& guest_memory)
+    : queue_sizes_(queue_sizes.begin(), queue_sizes.end()) {
     std::uint64_t bytes = 0;
     for (const std::uint16_t size : queue_sizes) {
         offsets_.push_back(bytes);
-        bytes += round_up(layout_of(size).end, page);
+        bytes += round_up(layout_of(size, size).end, page);
     }
     offsets_.push_back(bytes);
     const auto room = find_room(bytes, range, guest_memory);
@@ -102,7 +109,7 @@ ShadowQueue ShadowMemory::lay_out(unsigned queue, std::uint16_t size) {
     const std::uint64_t offset = offsets_[queue];
     const Iova start = region_.iova + offset;
     const auto room = region_.bytes.subspan(offset, offsets_[queue + 1] - offset);
-    const Layout layout = layout_of(size);
+    const Layout layout = layout_of(size, queue_sizes_[queue]);
     // Tables are written before they are named: what they held does not matter.
     std::memset(room.data(), 0, layout.small);
     const virtio::QueueSetup setup{size, start, start + layout.avail, start + layout.used, true};
@@ -114,7 +121,7 @@ ShadowQueue ShadowMemory::lay_out(unsigned queue, std::uint16_t size) {
         {start + layout.small, room.subspan(layout.small, layout.large - layout.small),
          small_table_entries},
         {start + layout.large, room.subspan(layout.large, layout.end - layout.large),
-         longest_chain(size)},
+         longest_chain(queue_sizes_[queue])},
     };
 }
 

@@ -44,17 +44,14 @@ struct ShadowQueue {
     virtio::SplitRing ring;
     ShadowTables small;  // one for each entry of the ring
     ShadowTables large;  // few, each for the longest chain
+
+    /// Descriptors of the longest chain that may come in an indirect table.
+    [[nodiscard]] std::uint16_t longest_chain() const noexcept { return large.entries; }
 };
 
 class ShadowMemory {
 public:
-    /// Descriptors of the longest chain that a ring of `size` entries carries. A chain in an
-    /// indirect table may be longer than the ring: drivers go by the device's own limits.
-    static constexpr std::uint16_t longest_chain(std::uint16_t size) noexcept {
-        return size > 256 ? size : 256;
-    }
-
-    /// Room for rings of up to `queue_sizes` entries. Throws Error when the device's address range
+    /// Room for rings of up to `queue_sizes` entries, which the device has at most. Throws Error when the device's address range
     /// has no room beside guest memory.
     ShadowMemory(std::span<const std::uint16_t> queue_sizes, vdpa::IovaRange range,
                  const AddressSpace& guest_memory);
@@ -66,6 +63,7 @@ public:
     [[nodiscard]] ShadowQueue lay_out(unsigned queue, std::uint16_t size);
 
 private:
+    std::vector<std::uint16_t> queue_sizes_;
     std::vector<std::uint64_t> offsets_;  // of each queue's room; one more for the end
     Mapping mapping_;
     MemoryRegion region_;

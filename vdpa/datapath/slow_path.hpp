@@ -33,7 +33,7 @@ struct SlowPathSetup {
     std::string name;            // of the device, for errors
     const AddressSpace& memory;  // the guest's
     const Personality* personality = nullptr;
-    std::vector<std::uint16_t> queue_sizes;  // at most, by queue
+    std::vector<std::uint16_t> queue_sizes;  // by queue: at most, of the device's own
     vdpa::IovaRange iova_range;
     std::span<const QueueNotifiers> notifiers;
     std::span<QueueRecord> records;
