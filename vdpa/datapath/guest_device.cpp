@@ -59,7 +59,7 @@ GuestDevice::Identity GuestDevice::identify(vdpa::Device& device) {
 void GuestDevice::apply_options(vdpa::Device& device) {
     choose_policy(device);
     check_queue_size();
-    offered_ = identity_.features;
+    offered_ = carried_features(identity_.features);
     notifiers_ = std::vector<QueueNotifiers>(identity_.queue_sizes.size());
     if (!switchable_) {
         if (!options_.throttle.any()) return;

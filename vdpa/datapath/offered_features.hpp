@@ -25,6 +25,16 @@ constexpr const char* name_of(Policy policy) noexcept {
     return "unknown";
 }
 
+/// What a device may have and its guest is not offered, on whatever path: the transport has no
+/// register for it (RING_RESET, ADMIN_VQ, SR_IOV, NOTIF_CONFIG_DATA) or loses what goes with a
+/// notification in an eventfd (NOTIFICATION_DATA), and a packed ring has no state here to begin in.
+constexpr std::uint64_t carried_features(std::uint64_t device_features) noexcept {
+    namespace feature = virtio::feature;
+    return device_features & ~(feature::ring_packed | feature::ring_reset | feature::admin_vq |
+                               feature::sr_iov | feature::notification_data |
+                               feature::notif_config_data);
+}
+
 /// Of the transport bits a switchable device offers only those that the slow path carries too;
 /// what belongs to the device type is offered as it is, but for what its personality says cannot be
 /// carried over (`not_switchable`).
