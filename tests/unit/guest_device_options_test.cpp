@@ -97,6 +97,29 @@ TEST(GuestDeviceOptions, OffersNothingThatTheDeviceLacks) {
     EXPECT_EQ(world.guest().offered_features() & feature::event_idx, 0U);
 }
 
+TEST(GuestDeviceOptions, LimitsAreForDisks) {
+    GuestWorld net("vdpa_sim_net");
+    net.options.policy = Policy::automatic;
+    net.options.throttle.iops.average = 100;
+    EXPECT_THAT([&] { net.guest(); },
+                ThrowsMessage<Error>(AllOf(HasSubstr("'disk0'"), HasSubstr("net device"),
+                                           HasSubstr("limits are for disks"))));
+    GuestWorld disk;
+    disk.options.throttle.iops.average = 100;
+    EXPECT_EQ(disk.guest().throttle_group()->limits().iops.average, 100U);
+}
+
+TEST(GuestDeviceOptions, LimitsWithAFixedFastPathAreRefused) {
+    for (const Policy policy : {Policy::fast, Policy::fast_only}) {
+        GuestWorld world;
+        world.options.policy = policy;
+        world.options.throttle.iops.average = 100;
+        EXPECT_THAT([&] { world.guest(); },
+                    ThrowsMessage<Error>(AllOf(HasSubstr("'disk0'"), HasSubstr("I/O limits"),
+                                               HasSubstr("datapath=auto"))));
+    }
+}
+
 TEST(GuestDeviceOptions, QueueSizeLimitsEveryQueue) {
     GuestWorld world("vduse_block_two_queues");
     world.options.queue_size = 128;

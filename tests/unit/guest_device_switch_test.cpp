@@ -23,6 +23,22 @@ std::string set(GuestWorld& world, Policy policy) {
     return done.get_future().get();
 }
 
+TEST(GuestDeviceSwitch, ANetworkCardTakesNoLimits) {
+    GuestWorld world("vdpa_sim_net");
+    world.options.policy = Policy::automatic;
+    ASSERT_TRUE(world.run({2}));
+    EXPECT_EQ(world.guest().throttle_group(), nullptr);
+    const auto group = std::make_shared<datapath::ThrottleGroup>("g");
+    std::promise<datapath::SwitchOutcome> done;
+    world.guest().set_throttle(group, {.iops = {.average = 1}},
+                               [&](auto outcome) { done.set_value(std::move(outcome)); });
+    const auto outcome = done.get_future().get();
+    ASSERT_TRUE(std::holds_alternative<std::string>(outcome));
+    EXPECT_THAT(std::get<std::string>(outcome), HasSubstr("I/O limits are for disks"));
+    EXPECT_FALSE(group->limits().any());
+    EXPECT_EQ(world.guest().state(), datapath::GuestDevice::State::fast);
+}
+
 TEST(GuestDeviceSwitch, NotifiesBothSidesOfEveryQueueOnceItIsThere) {
     GuestWorld world("vduse_block_two_queues");
     ASSERT_TRUE(world.run());

@@ -61,6 +61,12 @@ void GuestDevice::apply_options(vdpa::Device& device) {
     check_queue_size();
     offered_ = carried_features(identity_.features);
     notifiers_ = std::vector<QueueNotifiers>(identity_.queue_sizes.size());
+    const bool is_disk = personality_ != nullptr && personality_->describe_disk != nullptr;
+    if (options_.throttle.any() && !is_disk) {
+        throw Error(
+            "device '{}' has I/O limits, and is a {} device: limits are for disks, leave them away",
+            options_.id, virtio::device_type_name(identity_.device_id));
+    }
     if (!switchable_) {
         if (!options_.throttle.any()) return;
         throw Error(
@@ -70,6 +76,7 @@ void GuestDevice::apply_options(vdpa::Device& device) {
     }
     offered_ = switchable_features(identity_.features, personality_->not_switchable);
     records_ = std::vector<QueueRecord>(identity_.queue_sizes.size());
+    if (!is_disk) return;
     join_throttle(options_.throttle_group ? options_.throttle_group
                                           : std::make_shared<ThrottleGroup>(options_.id));
     if (!options_.throttle.any()) return;

@@ -81,6 +81,7 @@ public:
     [[nodiscard]] std::optional<Disk> disk() const;
     /// By queue. Empty when the device cannot be switched.
     [[nodiscard]] std::span<const QueueRecord> records() const noexcept { return records_; }
+    /// Null when it cannot be switched, or is no disk.
     [[nodiscard]] std::shared_ptr<ThrottleGroup> throttle_group() const;
 
     /// Changes the policy, and the path with it. Returns at once; `done` is called on the control
@@ -88,7 +89,8 @@ public:
     void set_policy(Policy policy, const SwitchOptions& options,
                     std::function<void(SwitchOutcome)> done);
     /// Puts limits in force for the device and all that share the group, and takes to the path
-    /// where they are enforced. On failure the limits are as before. As set_policy().
+    /// where they are enforced. On failure the limits are as before. For disks only. As
+    /// set_policy().
     void set_throttle(std::shared_ptr<ThrottleGroup> group, const ThrottleLimits& limits,
                       std::function<void(SwitchOutcome)> done);
     /// The group's limits have changed by another's doing: takes to the path that they want.

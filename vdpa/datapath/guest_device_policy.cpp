@@ -64,6 +64,10 @@ void GuestDevice::check_policy(Policy policy) const {
 SwitchReport GuestDevice::change_throttle(const std::shared_ptr<ThrottleGroup>& group,
                                           const ThrottleLimits& limits) {
     check(limits);
+    if (!disk()) {
+        throw Error("it is a {} device: I/O limits are for disks",
+                    virtio::device_type_name(identity_.device_id));
+    }
     if (!switchable_) check_policy(Policy::automatic);
     if (limits.any() && policy_ == Policy::fast) {
         throw Error(

@@ -108,7 +108,8 @@ void RelayThread::obey(Clock::time_point now) noexcept {
         return;
     }
     relay_.pause();
-    if (order == Order::leave) relay_.forward_held(now);
+    // On hold too: what was taken from the guest's ring is handed back by the device, or lost.
+    if (order == Order::leave || order == Order::hold) relay_.forward_held(now);
     if (order == Order::discard) relay_.discard_held();
 }
 

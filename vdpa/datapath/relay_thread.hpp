@@ -50,7 +50,7 @@ public:
         pause,    // take no more; what the throttle holds stays there
         leave,    // take no more; what the throttle holds goes to the device at once
         discard,  // take no more; what the throttle holds is forgotten
-        hold,     // take no more; the device is suspended, and hands back nothing more
+        hold,     // as leave, and the device is suspended: it hands back nothing more
         end,
     };
     /// From any thread but the relay's own.
