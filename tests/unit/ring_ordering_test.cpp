@@ -1,10 +1,18 @@
-// A driver's and a device's view of one ring, on two threads, both of which tell the other to be
-// quiet whenever they can: a notification that is lost for want of order hangs them.
+// A driver's and a device's view of one ring on two threads: a notification that is lost for want
+// of order shows.
+//
+// What shows is the weakening of a seq_cst store: x86 lets a later load overtake it. It never lets
+// a store overtake a load, so that a seq_cst load is a plain one there, and no program tells them
+// apart; the mutants of the load side make it by hand what another processor may make of it, the
+// load before the store.
 #include <poll.h>
+#include <sched.h>
 
 #include <atomic>
+#include <functional>
 #include <random>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -19,6 +27,8 @@ namespace {
 using virtio::RingIndex;
 using virtio::SplitRingDeviceView;
 using virtio::SplitRingDriverView;
+
+constexpr unsigned collisions = 200'000;
 
 /// Sleeps until `event`; false when it does not come.
 bool sleep_until(const EventFd& event) {
@@ -37,6 +47,104 @@ bool look_for_a_while(std::minstd_rand& random, Found&& found) {
     }
     return false;
 }
+
+/// Where two threads wait for one another, without a system call: what they do next collides.
+class MeetingPoint {
+public:
+    void meet() noexcept {
+        const unsigned turn = turn_.load(std::memory_order_acquire);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) == 1) {
+            arrived_.store(0, std::memory_order_relaxed);
+            turn_.store(turn + 1, std::memory_order_release);
+            return;
+        }
+        for (unsigned looks = 1; turn_.load(std::memory_order_acquire) == turn; ++looks) {
+            if (looks % 10'000 == 0) std::this_thread::yield();
+        }
+    }
+
+private:
+    alignas(64) std::atomic<unsigned> arrived_ = 0;
+    alignas(64) std::atomic<unsigned> turn_ = 0;
+};
+
+/// Stores that find nothing in the cache: those that follow stand in line behind them, while loads
+/// go past. What has no order shows a hundred times as often.
+class StoresThatWait {
+public:
+    void operator()(std::minstd_rand& random) {
+        for (auto count = random() % 8; count > 0; --count) {
+            words_[random() % words_.size()].store(1, std::memory_order_relaxed);
+        }
+    }
+
+private:
+    std::vector<std::atomic<unsigned>> words_ = std::vector<std::atomic<unsigned>>(4 << 20);
+};
+
+/// Keeps the calling thread on one of the processors that it may use, so that two threads do not
+/// take turns on one.
+void stay_on_processor(unsigned number) {
+    cpu_set_t allowed;
+    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) throw SystemError("affinity");
+    for (std::size_t processor = 0; processor < CPU_SETSIZE; ++processor) {
+        if (!CPU_ISSET(processor, &allowed) || number-- != 0) continue;
+        cpu_set_t chosen;
+        CPU_ZERO(&chosen);
+        CPU_SET(processor, &chosen);
+        if (::sched_setaffinity(0, sizeof chosen, &chosen) != 0) throw SystemError("affinity");
+        return;
+    }
+}
+
+/// How far apart two threads come from a meeting differs from machine to machine: any distance has
+/// its turn.
+void hesitate(std::minstd_rand& random) {
+    for (auto turns = random() % 64; turns > 0; --turns) (void)random();
+}
+
+/// One round after the other, in which two threads do something at the same moment.
+struct Collision {
+    std::function<void()> prepare;  // by itself
+    std::function<bool()> publish;  // on the one thread: whether it notifies
+    std::function<bool()> ask;      // on the other: whether it has found something
+    std::function<void()> settle;   // by itself
+
+    /// How many of the rounds ended with neither: the side that asked would sleep for ever.
+    [[nodiscard]] unsigned count_lost(unsigned rounds) const {
+        MeetingPoint point;
+        unsigned lost = 0;
+        bool notified = false;
+        bool found = false;
+        const auto take_part = [&](unsigned number, const auto& part, const auto& after) {
+            stay_on_processor(number);
+            StoresThatWait others;
+            std::minstd_rand random(number + 1);
+            for (unsigned round = 0; round < rounds; ++round) {
+                point.meet();
+                hesitate(random);
+                others(random);
+                part();
+                point.meet();
+                after();
+            }
+        };
+        prepare();
+        std::thread asking([&] { take_part(0, [&] { found = ask(); }, [] {}); });
+        std::thread publishing([&] {
+            take_part(
+                1, [&] { notified = publish(); },
+                [&] {
+                    if (!notified && !found) ++lost;
+                    settle();
+                    prepare();
+                });
+        });
+        asking.join();
+        publishing.join();
+        return lost;
+    }
+};
 
 class RingOrdering : public testing::TestWithParam<bool> {
 protected:
@@ -98,6 +206,45 @@ protected:
 
 INSTANTIATE_TEST_SUITE_P(WithAndWithoutEventIdx, RingOrdering, testing::Bool());
 
+TEST_P(RingOrdering, TheDriverKicksOrTheDeviceFindsTheHead) {
+    SplitRingDeviceView device(memory_.ring(), GetParam(), RingIndex(0));
+    SplitRingDriverView driver(memory_.ring(), GetParam());
+    const Collision collision{.prepare =
+                                  [&] {
+                                      device.suppress_kicks();
+                                      driver.put_available(0);
+                                  },
+                              .publish = [&] { return driver.publish_available(); },
+                              .ask = [&] { return device.request_kicks(); },
+                              .settle =
+                                  [&] {
+                                      device.take();
+                                      device.put_used(0, 0);
+                                      (void)device.publish_used();
+                                      (void)driver.take_used();
+                                  }};
+    EXPECT_EQ(collision.count_lost(repeated(collisions)), 0U);
+}
+
+TEST_P(RingOrdering, TheDeviceCallsOrTheDriverFindsTheElement) {
+    SplitRingDeviceView device(memory_.ring(), GetParam(), RingIndex(0));
+    SplitRingDriverView driver(memory_.ring(), GetParam());
+    const Collision collision{.prepare =
+                                  [&] {
+                                      driver.suppress_calls();
+                                      driver.put_available(0);
+                                      (void)driver.publish_available();
+                                      device.take();
+                                      device.put_used(0, 0);
+                                  },
+                              .publish = [&] { return device.publish_used(); },
+                              .ask = [&] { return driver.request_calls(); },
+                              .settle = [&] { (void)driver.take_used(); }};
+    EXPECT_EQ(collision.count_lost(repeated(collisions)), 0U);
+}
+
+/// One at a time, both tell the other to be quiet whenever they can, and sleep: a notification that
+/// is lost hangs them.
 TEST_P(RingOrdering, LosesNoNotificationBetweenTwoThreads) {
     const unsigned count = repeated(100'000);
     std::thread device([&] { serve(count); });
