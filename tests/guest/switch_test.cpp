@@ -8,6 +8,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "tests/guest/qmp_machine.hpp"
+#include "tests/support/qmp_watch.hpp"
 #include "tests/support/repeated.hpp"
 
 namespace viaduct::test {
@@ -100,7 +101,10 @@ TEST_P(SwitchUnderLoad, LosesAndDoublesNoCompletion) {
         << machine.process().out() << machine.process().err();
     // An even factor must not turn an odd count into an even one.
     const unsigned times = repeated(with.switches & ~1U) + with.switches % 2;
+    QmpWatch watch(machine.client());
     switch_times(machine.qmp(), times);
+    const auto answers = watch.end();
+    EXPECT_TRUE(answers.prompt()) << answers;
     EXPECT_STREQ(path_of(machine.qmp()), with.switches % 2 == 1 ? "slow" : "fast");
     expect_healthy_end(machine);
 }
@@ -193,7 +197,10 @@ TEST_P(SwitchWithTwoClients, SucceedsWhileAnotherStopsAndContinues) {
         (void)qmp.execute("stop");
         (void)qmp.execute("cont");
     });
+    QmpWatch watch(machine.client());
     switch_times(machine.qmp(), repeated(20));
+    const auto answers = watch.end();
+    EXPECT_TRUE(answers.prompt()) << answers;
     EXPECT_GT(other.end(), 0U);
     expect_healthy_end(machine);
 }
@@ -210,10 +217,13 @@ TEST_P(SwitchWithTwoClients, SucceedsWhileLimitsComeAndGo) {
         }
         limit(qmp, 0);
     });
+    QmpWatch watch(machine.client());
     for (unsigned i = 0; i < repeated(20); ++i) {
         const char* const mode = i % 2 == 0 ? "slow" : "auto";
         (void)machine.qmp().execute("vdpa-set-datapath", {{"id", "disk0"}, {"mode", mode}});
     }
+    const auto answers = watch.end();
+    EXPECT_TRUE(answers.prompt()) << answers;
     const unsigned times = other.end();
     EXPECT_GT(times, 0U);
     EXPECT_EQ(refusals, 0U);

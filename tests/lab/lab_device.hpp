@@ -34,11 +34,29 @@ public:
     [[nodiscard]] std::string option(const std::string& properties = "") const;
     /// Whether the qemu-storage-daemon behind it has not ended.
     [[nodiscard]] bool daemon_lives() const;
+    /// SIGSTOP, SIGCONT.
+    void signal_daemon(int signal) const;
+    /// SIGKILL. What it had in flight stays unanswered, and so does whoever asks the device for
+    /// something, until another daemon is there or `message_timeout` has passed.
+    void kill_daemon() const;
+    /// Another daemon for a device whose own is gone: it takes up what that one left.
+    void restart_daemon();
+    /// A healthy device in the place of one that is broken for good, under the same path: whoever
+    /// had it open must have closed it.
+    void replace();
+    /// How long the kernel waits for the daemon's answer before it takes the device for broken;
+    /// VDUSE's own value is 30.
+    void set_message_timeout(unsigned seconds) const;
 
 private:
-    LabDevice(std::string name, const std::vector<std::string>& command);
+    LabDevice(std::string name, std::vector<std::string> command);
+
+    void make();
+    void take_down() const;
+    void read_daemon();
 
     std::string name_;
+    std::vector<std::string> command_;  // that made it
     std::string path_;
     pid_t daemon_ = 0;
 };

@@ -107,6 +107,13 @@ LinuxGuest::LinuxGuest(const LinuxGuestOptions& options)
     wait_until_ready();
 }
 
+std::unique_ptr<tests::QmpClient> LinuxGuest::client() const {
+    auto client =
+        std::make_unique<tests::QmpClient>(directory_.path("qmp"), std::chrono::seconds(60));
+    client->negotiate();
+    return client;
+}
+
 void LinuxGuest::wait_until_ready(Seconds limit) {
     read_until("guest: ready\n", limit);
 }

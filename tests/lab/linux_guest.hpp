@@ -2,6 +2,7 @@
 /// What does not come in time throws Error with the guest's last words.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,6 +46,8 @@ public:
     Answer finish(Seconds limit = patience);
 
     [[nodiscard]] tests::QmpClient& qmp() noexcept { return qmp_; }
+    /// Another client than qmp().
+    [[nodiscard]] std::unique_ptr<tests::QmpClient> client() const;
     [[nodiscard]] pid_t pid() const noexcept { return process_.pid(); }
     void send_signal(int signal) const { process_.send_signal(signal); }
     /// Waits for the VMM's end; what the guest printed since the last answer is in Outcome::out.
