@@ -73,6 +73,9 @@ public:
     // Negotiation.
     virtual void set_features(std::uint64_t features) = 0;
     virtual std::uint8_t status() = 0;
+    /// Returns when whoever serves the device has answered: at once, but for a VDUSE daemon, which
+    /// may take its time as with every operation. Throws when there will be no answer.
+    virtual void wait_for_answer() = 0;
     /// Bits only add up; 0 is reset()'s.
     virtual void set_status(std::uint8_t status) = 0;
     /// Status 0. Forgets rings, features, calls and the config call; keeps kicks.

@@ -43,6 +43,10 @@ public:
         before_("status");
         return real_->status();
     }
+    void wait_for_answer() override {
+        before_("wait_for_answer");
+        real_->wait_for_answer();
+    }
     void set_status(std::uint8_t status) override {
         before_("set_status");
         real_->set_status(status);

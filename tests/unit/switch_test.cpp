@@ -260,6 +260,20 @@ TEST(Switch, AnOperationThatTakesLongHoldsUpNobodyElse) {
     EXPECT_TRUE(succeeded(promise.get_future().get()));
 }
 
+TEST(Switch, AVcpuStoppedBetweenItsAvailIdxStoreAndItsNotifyDoesNotMakeADrainTimeOut) {
+    SwitchWorld world({.suspend = false});
+    ASSERT_TRUE(world.run());
+    const Iova header = world.memory.allocate(16, 16);
+    world.memory.store(header, virtio_blk_outhdr{VIRTIO_BLK_T_IN, 0, 0});
+    world.driver().add(std::array{Buffer{header, 16, false},
+                                  Buffer{world.memory.allocate(sector, 512), sector, true},
+                                  Buffer{world.memory.allocate(1, 1), 1, true}});
+    world.driver().publish();
+    const auto outcome = world.set(Policy::slow, {.timeout = std::chrono::seconds(10)});
+    EXPECT_TRUE(succeeded(outcome)) << reason(outcome);
+    EXPECT_TRUE(world.driver().take_used());
+}
+
 /// A device that sits on one request, with SUSPEND or without.
 class SwitchWithARequestHeld : public testing::TestWithParam<std::tuple<bool, bool>> {
 protected:

@@ -68,11 +68,11 @@ SwitchReport DataPath::move(PathKind to, const SwitchOptions& options) {
     report.drain = since(start);
     std::optional<std::string> failure;
     try {
-        rewire(to, standing);
+        rewire(to, standing, paused);
     } catch (const std::exception& reason) {
         failure = reason.what();
         if (running_) standing.bases = quiet_again(options, paused, standing.bases);
-        rebuild(from, standing, *failure);
+        rebuild(from, standing, paused, *failure);
     }
     report.blackout = since(start);
     if (rested) rest(options.timeout);
@@ -80,9 +80,10 @@ SwitchReport DataPath::move(PathKind to, const SwitchOptions& options) {
     return report;
 }
 
-void DataPath::rebuild(PathKind kind, const Standing& standing, const std::string& failure) {
+void DataPath::rebuild(PathKind kind, const Standing& standing,
+                       std::optional<VcpusPaused>& paused, const std::string& failure) {
     try {
-        rewire(kind, standing);
+        rewire(kind, standing, paused);
     } catch (const std::exception& second) {
         throw Error("the other path could not be built ({}), and the {} path not again ({})",
                     failure, name_of(kind), second.what());
@@ -108,6 +109,8 @@ RingBases DataPath::quiet_again(const SwitchOptions& options, std::optional<Vcpu
 
 RingBases DataPath::quiet(const SwitchOptions& options, std::optional<VcpusPaused>& paused) {
     if (kind_ == PathKind::slow) return drains() ? drain_slow(options) : hold_slow(options);
+    // A device that sleeps would hold up the vCPUs from the pause to its reset.
+    setup_.device.wait_for_answer();
     const auto deadline = Clock::now() + options.timeout;
     if (auto bases = suspend_fast(options.timeout)) return *bases;
     if (!drains()) {
@@ -200,10 +203,13 @@ void DataPath::give_up(const SwitchOptions& options) {
     throw PathUnchanged("requests are still in flight after {} ms", options.timeout.count());
 }
 
-void DataPath::rewire(PathKind kind, const Standing& standing) {
+void DataPath::rewire(PathKind kind, const Standing& standing,
+                      std::optional<VcpusPaused>& paused) {
     running_ = false;
     if (setup_.slow_path != nullptr) setup_.slow_path->stop_relays();
     session_.reset();
+    // It looks at no ring before it starts again, however long that takes.
+    paused.reset();
     suspended_ = false;
     session_.prepare(offered_);
     if (!session_.accept_features(features_)) {

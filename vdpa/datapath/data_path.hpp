@@ -114,8 +114,9 @@ private:
     RingBases hold_slow(const SwitchOptions& options);
     [[noreturn]] static void give_up(const SwitchOptions& options);
 
-    void rewire(PathKind kind, const Standing& standing);
-    void rebuild(PathKind kind, const Standing& standing, const std::string& failure);
+    void rewire(PathKind kind, const Standing& standing, std::optional<VcpusPaused>& paused);
+    void rebuild(PathKind kind, const Standing& standing, std::optional<VcpusPaused>& paused,
+                 const std::string& failure);
     void serve(PathKind kind, const RingBases& bases);
     void notify_both_sides() const noexcept;
     [[nodiscard]] std::span<std::byte> kept_part(Standing& standing) const noexcept;

@@ -328,6 +328,8 @@ void GuestDevice::reset() noexcept {
 }
 
 void GuestDevice::reset_device() {
+    // One that sleeps would hold up the vCPUs for as long.
+    if (state_ == State::fast) device_->wait_for_answer();
     {
         // Another vCPU must not make buffers available between the drain and the reset.
         std::optional<VcpusPaused> paused;

@@ -62,6 +62,7 @@ public:
     bool supports_suspend() override { return suspends_; }
     bool supports_resume() override { return suspends_; }
     bool supports_ring_state() override { return true; }
+    void wait_for_answer() override {}
     bool keeps_map_over_reset() override { return true; }
 
     void set_features(std::uint64_t features) override;

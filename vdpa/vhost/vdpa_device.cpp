@@ -97,6 +97,15 @@ bool VdpaDevice::supports_ring_state() {
     return supported;
 }
 
+void VdpaDevice::wait_for_answer() {
+    // Taken at any time, and VDUSE passes it on. What it says does not matter, nor does a refusal:
+    // both are answers.
+    vhost_vring_state state{0, 0};
+    if (node_->ioctl(VHOST_GET_VRING_BASE, &state) < 0 && errno == EIO) {
+        throw_call_error("VHOST_GET_VRING_BASE");
+    }
+}
+
 bool VdpaDevice::keeps_map_over_reset() {
     return has_backend_feature(VHOST_BACKEND_F_IOTLB_PERSIST);
 }

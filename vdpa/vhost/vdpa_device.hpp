@@ -35,6 +35,7 @@ public:
     bool supports_resume() override;
     /// Asked by trying, for want of a backend feature that says it: vp_vdpa answers EOPNOTSUPP.
     bool supports_ring_state() override;
+    void wait_for_answer() override;
     bool keeps_map_over_reset() override;
 
     void set_features(std::uint64_t features) override;

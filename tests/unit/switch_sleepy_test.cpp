@@ -1,0 +1,92 @@
+// A device whose daemon sleeps, or is gone, holds up nobody but those who want something of it.
+#include <atomic>
+#include <future>
+#include <shared_mutex>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/switch_world.hpp"
+
+namespace viaduct::test {
+namespace {
+
+using datapath::GuestDevice;
+using datapath::Policy;
+using datapath::SwitchOutcome;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+/// Whoever serves the device, and takes his time.
+class Sleeper {
+public:
+    Sleeper(SwitchWorld& world, std::string operation) : operation_(std::move(operation)) {
+        world.before = [this](const std::string& called) {
+            if (called != operation_ || asleep_.exchange(true)) return;
+            asleep_.notify_all();
+            awake_.get_future().wait();
+        };
+    }
+    void wait_until_asleep() const { asleep_.wait(false); }
+    void wake() { awake_.set_value(); }
+
+private:
+    std::string operation_;
+    std::atomic<bool> asleep_ = false;
+    std::promise<void> awake_;
+};
+
+bool vcpus_run(SwitchWorld& world) {
+    const std::shared_lock lock(world.vcpus.mutex(), std::try_to_lock);
+    return lock.owns_lock();
+}
+
+/// What a switch to the slow path asks of a device that has to be drained.
+class SwitchOfASleepyDevice : public testing::TestWithParam<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Operations, SwitchOfASleepyDevice,
+                         testing::Values("wait_for_answer", "set_features", "set_ring_addresses",
+                                         "enable_queue", "set_status", "status"));
+
+TEST_P(SwitchOfASleepyDevice, LetsTheVcpusRunMeanwhile) {
+    SwitchWorld world({.suspend = false});
+    ASSERT_TRUE(world.run());
+    Sleeper sleeper(world, GetParam());
+    std::promise<SwitchOutcome> promise;
+    world.guest().set_policy(Policy::slow, {},
+                             [&](SwitchOutcome outcome) { promise.set_value(std::move(outcome)); });
+    sleeper.wait_until_asleep();
+    EXPECT_TRUE(vcpus_run(world));
+    world.start_load();
+    sleeper.wake();
+    const auto outcome = promise.get_future().get();
+    EXPECT_TRUE(succeeded(outcome)) << reason(outcome);
+    world.finish_load();
+}
+
+TEST(SwitchOfADeadDevice, BreaksIt) {
+    SwitchWorld world({.suspend = false});
+    ASSERT_TRUE(world.run());
+    world.before = [](const std::string& called) {
+        if (called == "wait_for_answer") throw Error("nobody answers");
+    };
+    EXPECT_THAT(reason(world.set(Policy::slow)), HasSubstr("nobody answers"));
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::broken);
+    EXPECT_TRUE(world.guest().needs_reset());
+    EXPECT_THAT(world.broken(), SizeIs(1));
+}
+
+TEST(ResetOfASleepyDevice, LetsTheOtherVcpusRunMeanwhile) {
+    SwitchWorld world({.suspend = false});
+    ASSERT_TRUE(world.run());
+    Sleeper sleeper(world, "wait_for_answer");
+    std::thread vcpu([&] { world.guest().reset(); });
+    sleeper.wait_until_asleep();
+    EXPECT_TRUE(vcpus_run(world));
+    sleeper.wake();
+    vcpu.join();
+}
+
+}  // namespace
+}  // namespace viaduct::test
