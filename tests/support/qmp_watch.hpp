@@ -1,9 +1,10 @@
 /// A client that asks a machine how it is, again and again over a connection of its own, and times
 /// every answer: QMP answers at once, whatever a device or another client is doing.
 ///
-/// The machine under test shares its processors with everything else that a test runs, so the watch
-/// also wakes a thread that has nothing to do at the moment of each question. How much later than
-/// that thread's wake-up the answer came is what QMP itself took, and what is bounded.
+/// The machine under test shares its processors with everything else that a test runs, in the lab a
+/// single emulated one. So beside the client there is a metronome, a thread that does nothing but
+/// wake by its clock: by how much it was late between a question and its answer, the machine had no
+/// processor for anybody. What an answer took beyond that is QMP's own, and is bounded.
 #pragma once
 
 #include <atomic>
@@ -11,12 +12,32 @@
 #include <iosfwd>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 
-#include "base/event_fd.hpp"
 #include "tests/qmp_client.hpp"
 
 namespace viaduct::test {
+
+/// A thread that wakes at regular times, and knows how late it was.
+class Metronome {
+public:
+    using Nanoseconds = std::chrono::nanoseconds;
+
+    Metronome();
+    Metronome(const Metronome&) = delete;
+    Metronome& operator=(const Metronome&) = delete;
+    ~Metronome();
+
+    /// In all, up to the next beat from now on.
+    [[nodiscard]] Nanoseconds lateness() const;
+
+private:
+    std::atomic<bool> ends_ = false;
+    std::atomic<unsigned> beats_ = 0;
+    std::atomic<std::int64_t> late_ = 0;  // ns
+    std::thread thread_;
+};
 
 class QmpWatch {
 public:
@@ -27,11 +48,11 @@ public:
 
     struct Report {
         unsigned answers = 0;
-        Milliseconds longest{0};         // answer
-        Milliseconds longest_wake_up{0}; // of a thread that had nothing to do
-        Milliseconds longest_excess{0};  // of an answer over the wake-up at the same moment
-        std::string slowest;             // the command of that answer
-        std::string failure;             // why the watch ended early
+        Milliseconds longest{0};        // answer
+        Milliseconds longest_late{0};   // metronome, during an answer
+        Milliseconds longest_excess{0}; // of an answer over the metronome's lateness
+        std::string slowest;            // the command of that answer
+        std::string failure;            // why the watch ended early
 
         [[nodiscard]] bool prompt() const noexcept;
     };
@@ -47,20 +68,15 @@ public:
     Report end();
 
 private:
-    using Clock = std::chrono::steady_clock;
-
     void watch();
-    void ask(const char* command);
+    void ask(std::string_view command);
 
     std::unique_ptr<tests::QmpClient> client_;
     std::chrono::milliseconds between_;
     Report report_;
     std::atomic<bool> ends_ = false;
-    EventFd wake_;
-    EventFd woken_;
-    Clock::time_point woken_at_;  // belongs to the sleeper between wake_ and woken_
-    std::thread sleeper_;
-    std::thread watcher_;
+    Metronome metronome_;
+    std::thread thread_;
 };
 
 /// In words, for a test's output.
