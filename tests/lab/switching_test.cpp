@@ -4,6 +4,7 @@
 // in it.
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -15,6 +16,7 @@
 #include "tests/lab/lab_device.hpp"
 #include "tests/lab/lab_image.hpp"
 #include "tests/lab/linux_guest.hpp"
+#include "tests/support/qmp_watch.hpp"
 #include "tests/support/repeated.hpp"
 
 namespace viaduct::test {
@@ -61,6 +63,12 @@ protected:
         InOneWorld::SetUp();
         for (const char* id : {"vduse", "simulated", "net"}) set(id, "fast");
         in_guest("umount /mnt/fs 2>/dev/null; /bin/mke2fs -q -t ext4 -F /dev/vda 32M");
+        watch_.emplace(guest().client(), Milliseconds(20));
+    }
+    void TearDown() override {
+        const auto answers = watch_->end();
+        std::cout << "QMP: " << answers << std::endl;
+        EXPECT_TRUE(answers.prompt()) << answers;
     }
 
     static LinuxGuest& guest() { return world().guest; }
@@ -108,6 +116,7 @@ protected:
     }
 
     std::mt19937 random_{2026};
+    std::optional<QmpWatch> watch_;
 };
 
 TEST_F(Switching, LosesNothingUnderLoad) {

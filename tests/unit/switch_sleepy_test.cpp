@@ -24,11 +24,12 @@ public:
     Sleeper(SwitchWorld& world, std::string operation) : operation_(std::move(operation)) {
         world.before = [this](const std::string& called) {
             if (called != operation_ || asleep_.exchange(true)) return;
-            asleep_.notify_all();
             awake_.get_future().wait();
         };
     }
-    void wait_until_asleep() const { asleep_.wait(false); }
+    bool falls_asleep() const {
+        return eventually([this] { return asleep_.load(); });
+    }
     void wake() { awake_.set_value(); }
 
 private:
@@ -56,7 +57,7 @@ TEST_P(SwitchOfASleepyDevice, LetsTheVcpusRunMeanwhile) {
     std::promise<SwitchOutcome> promise;
     world.guest().set_policy(Policy::slow, {},
                              [&](SwitchOutcome outcome) { promise.set_value(std::move(outcome)); });
-    sleeper.wait_until_asleep();
+    EXPECT_TRUE(sleeper.falls_asleep());
     EXPECT_TRUE(vcpus_run(world));
     world.start_load();
     sleeper.wake();
@@ -82,7 +83,7 @@ TEST(ResetOfASleepyDevice, LetsTheOtherVcpusRunMeanwhile) {
     ASSERT_TRUE(world.run());
     Sleeper sleeper(world, "wait_for_answer");
     std::thread vcpu([&] { world.guest().reset(); });
-    sleeper.wait_until_asleep();
+    EXPECT_TRUE(sleeper.falls_asleep());
     EXPECT_TRUE(vcpus_run(world));
     sleeper.wake();
     vcpu.join();
