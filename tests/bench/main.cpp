@@ -1,5 +1,5 @@
-/// viaduct_bench start|fast|relay --output DIRECTORY [--runs N] [--guest-reads N]: see README.md.
-/// Exit status 1: a bar was missed; 2: nothing could be measured.
+/// viaduct_bench NAME --output DIRECTORY [--runs N]: see README.md. Exit status 1: a bar was
+/// missed; 2: nothing could be measured.
 #include <cstdint>
 #include <exception>
 #include <string>
@@ -9,25 +9,62 @@
 
 #include "tests/bench/benchmarks.hpp"
 
+namespace {
+
+using viaduct::bench::Report;
+namespace bench = viaduct::bench;
+
+struct Benchmark {
+    const char* name;
+    std::uint64_t usual_runs;
+    std::uint64_t fewest_runs;
+    const char* runs_of;
+    Report (*measure)(std::uint64_t runs);
+};
+
+/// Of a benchmark that counts its runs in a smaller type; the option's range is far below its end.
+template <Report measure(unsigned)>
+Report with(std::uint64_t runs) {
+    return measure(static_cast<unsigned>(runs));
+}
+
+constexpr Benchmark benchmarks[] = {
+    {"start", 25, 1, "of each VMM", with<bench::start>},
+    {"fast", 12'000, 11'000, "the guest's reads from each device", bench::fast},
+    {"relay", 25, 1, "of each kind", with<bench::relay>},
+    {"switch", 200, 1, "switches to and fro, of each kind", with<bench::switch_natively>},
+    {"switch-lab", 40, 1, "switches to and fro, of each device", with<bench::switch_in_lab>},
+};
+
+struct Choice {
+    const Benchmark* benchmark = nullptr;
+    std::uint64_t runs = 0;
+    std::string output;
+};
+
+void add(CLI::App& app, const Benchmark& benchmark, Choice& choice) {
+    CLI::App& command = *app.add_subcommand(benchmark.name);
+    command.add_option("--output", choice.output, "where NAME.json and NAME.svg go")->required();
+    auto& runs = *command.add_option("--runs", choice.runs, benchmark.runs_of)
+                      ->check(CLI::Range(benchmark.fewest_runs, std::uint64_t{100'000'000}));
+    command.callback([&] {
+        choice.benchmark = &benchmark;
+        if (runs.empty()) choice.runs = benchmark.usual_runs;
+    });
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
     CLI::App app("Measures viaduct.");
-    std::string name;
-    std::string output;
-    unsigned runs = 25;
-    std::uint64_t guest_reads = 12'000;
-    app.add_option("name", name)->required()->check(CLI::IsMember({"start", "fast", "relay"}));
-    app.add_option("--output", output, "where NAME.json and NAME.svg go")->required();
-    app.add_option("--runs", runs, "of each VMM (start), of each kind (relay)")
-        ->check(CLI::Range(1, 10'000));
-    app.add_option("--guest-reads", guest_reads, "from each device (fast)")
-        ->check(CLI::Range(11'000, 100'000'000));
+    app.require_subcommand(1);
+    Choice choice;
+    for (const Benchmark& benchmark : benchmarks) add(app, benchmark, choice);
     CLI11_PARSE(app, argc, argv);
     try {
-        const auto report = name == "start"   ? viaduct::bench::start(runs)
-                            : name == "relay" ? viaduct::bench::relay(runs)
-                                              : viaduct::bench::fast(guest_reads);
+        const Report report = choice.benchmark->measure(choice.runs);
         report.print();
-        report.write(output);
+        report.write(choice.output);
         return report.all_kept() ? 0 : 1;
     } catch (const std::exception& failure) {
         fmt::print(stderr, "viaduct_bench: {}\n", failure.what());

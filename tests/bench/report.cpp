@@ -26,6 +26,7 @@ boost::json::object describe(const Series& series) {
             {"unit", series.unit},
             {"min", series.min()},
             {"median", series.median()},
+            {"p99", series.p99()},
             {"max", series.max()},
             {"samples", boost::json::array(series.samples.begin(), series.samples.end())}};
 }
@@ -74,6 +75,10 @@ double Series::median() const {
     return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+double Series::p99() const {
+    return sorted(samples)[samples.size() * 99 / 100];
+}
+
 std::string Bar::text() const {
     return fmt::format("{}  {}: {:.6g} {} ({} {:.6g})", kept() ? "PASS" : "FAIL", what, value, unit,
                        bound == Bound::at_most ? "at most" : "at least", limit);
@@ -82,11 +87,12 @@ std::string Bar::text() const {
 void Report::print() const {
     fmt::print("{}\n", title);
     for (const std::string& note : notes) fmt::print("  {}\n", note);
-    fmt::print("\n{:<46} {:<18} {:>5} {:>10} {:>10} {:>10}  unit\n", "", "", "runs", "min",
-               "median", "max");
+    fmt::print("\n{:<46} {:<18} {:>5} {:>9} {:>9} {:>9} {:>9}  unit\n", "", "", "runs", "min",
+               "median", "p99", "max");
     for (const Series& one : series) {
-        fmt::print("{:<46} {:<18} {:>5} {:>10.5g} {:>10.5g} {:>10.5g}  {}\n", one.group, one.label,
-                   one.samples.size(), one.min(), one.median(), one.max(), one.unit);
+        fmt::print("{:<46} {:<18} {:>5} {:>9.5g} {:>9.5g} {:>9.5g} {:>9.5g}  {}\n", one.group,
+                   one.label, one.samples.size(), one.min(), one.median(), one.p99(), one.max(),
+                   one.unit);
     }
     fmt::print("\n");
     for (const Bar& bar : bars) fmt::print("{}\n", bar.text());

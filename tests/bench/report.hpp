@@ -15,6 +15,8 @@ struct Series {
 
     [[nodiscard]] double min() const;
     [[nodiscard]] double median() const;
+    /// Of fewer than a hundred samples the greatest.
+    [[nodiscard]] double p99() const;
     [[nodiscard]] double max() const;
 };
 

@@ -1,15 +1,9 @@
 #include "tests/lab/linux_guest.hpp"
 
-#include <poll.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
-#include <algorithm>
-#include <array>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -19,8 +13,6 @@
 
 namespace viaduct::test {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 const std::string images = VIADUCT_SOURCE_DIR "/build/guest-images/linux/";
 
@@ -80,28 +72,11 @@ std::vector<std::string> command_of(const LinuxGuestOptions& options,
     return command;
 }
 
-Fd connect_to(const std::string& path, const Process& process) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::ranges::copy(path, address.sun_path);
-    const auto deadline = Clock::now() + std::chrono::seconds(60);
-    while (Clock::now() < deadline && process.running()) {
-        Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        // The sockets API takes every family's address by its common header.
-        if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
-            0) {
-            return socket;
-        }
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    throw Error("viaduct does not listen on {}: {}", path, process.err());
-}
-
 }  // namespace
 
 LinuxGuest::LinuxGuest(const LinuxGuestOptions& options)
     : process_(command_of(options, directory_), Seconds(3600)),
-      serial_(connect_to(directory_.path("serial"), process_)),
+      serial_(directory_.path("serial"), process_),
       qmp_(directory_.path("qmp"), std::chrono::seconds(60)) {
     qmp_.negotiate();
     wait_until_ready();
@@ -115,7 +90,7 @@ std::unique_ptr<tests::QmpClient> LinuxGuest::client() const {
 }
 
 void LinuxGuest::wait_until_ready(Seconds limit) {
-    read_until("guest: ready\n", limit);
+    serial_.read_until("guest: ready\n", limit);
 }
 
 Answer LinuxGuest::sh(std::string_view command, Seconds limit) {
@@ -130,53 +105,20 @@ std::string LinuxGuest::expect(const std::string& command) {
 }
 
 void LinuxGuest::begin(std::string_view command) {
-    const std::string line = std::string(command) + "\n";
-    if (::send(serial_.get(), line.data(), line.size(), MSG_NOSIGNAL) !=
-        static_cast<ssize_t>(line.size())) {
-        throw SystemError("sending to the guest's serial port");
-    }
+    serial_.send_line(command);
 }
 
 Answer LinuxGuest::finish(Seconds limit) {
     Answer answer;
-    answer.out = read_until("\nguest: status ", limit);
-    answer.status = std::stoi(read_until("\n", limit));
+    answer.out = serial_.read_until("\nguest: status ", limit);
+    answer.status = std::stoi(serial_.read_until("\n", limit));
     while (answer.out.ends_with('\n')) answer.out.pop_back();
     return answer;
 }
 
-std::string LinuxGuest::read_until(std::string_view text, Seconds limit) {
-    const auto deadline = Clock::now() + limit;
-    std::size_t found = 0;
-    while ((found = received_.find(text)) == std::string::npos) {
-        pollfd waited{serial_.get(), POLLIN, 0};
-        std::array<char, 4096> bytes{};
-        const bool timely = Clock::now() < deadline;
-        const ssize_t count = timely && ::poll(&waited, 1, 100) > 0
-                                  ? ::read(serial_.get(), bytes.data(), bytes.size())
-                                  : 0;
-        if (!timely || (count == 0 && !process_.running())) {
-            throw Error("the guest did not print '{}'; it printed:\n{}\nand viaduct:\n{}", text,
-                        received_, process_.err());
-        }
-        for (const char byte : std::string_view(
-                 bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(count, 0)))) {
-            if (byte != '\r') received_ += byte;
-        }
-    }
-    std::string before = received_.substr(0, found);
-    received_.erase(0, found + text.size());
-    return before;
-}
-
 Outcome LinuxGuest::wait() {
     Outcome outcome = process_.wait();
-    outcome.out = received_;
-    std::array<char, 4096> bytes{};
-    ssize_t count = 0;
-    while ((count = ::read(serial_.get(), bytes.data(), bytes.size())) > 0) {
-        outcome.out.append(bytes.data(), static_cast<std::size_t>(count));
-    }
+    outcome.out = serial_.rest();
     return outcome;
 }
 

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/fd.hpp"
 #include "tests/qmp_client.hpp"
+#include "tests/support/guest_serial.hpp"
 #include "tests/support/vm_process.hpp"
 
 namespace viaduct::test {
@@ -54,13 +54,9 @@ public:
     Outcome wait();
 
 private:
-    /// Reads on until `text` is there; returns what stood before it.
-    std::string read_until(std::string_view text, Seconds limit);
-
     TemporaryDirectory directory_;
     Process process_;
-    Fd serial_;
-    std::string received_;
+    GuestSerial serial_;
     tests::QmpClient qmp_;
 };
 

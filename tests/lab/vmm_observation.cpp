@@ -40,10 +40,15 @@ ThreadSnapshot look_at_threads(pid_t vmm) {
         const fs::path status = thread.path() / "status";
         const std::string name = field(status, "Name");
         if (name.starts_with("vcpu-")) continue;
+        const std::string waits = field(status, "voluntary_ctxt_switches");
+        const std::string preemptions = field(status, "nonvoluntary_ctxt_switches");
+        if (waits.empty() || preemptions.empty()) {  // it ends this very moment
+            snapshot.all_asleep = false;
+            continue;
+        }
         snapshot.all_asleep &= field(status, "State").starts_with("S");
         snapshot.switches[name + "/" + thread.path().filename().string()] =
-            std::stoull(field(status, "voluntary_ctxt_switches")) +
-            std::stoull(field(status, "nonvoluntary_ctxt_switches"));
+            std::stoull(waits) + std::stoull(preemptions);
     }
     return snapshot;
 }

@@ -7,8 +7,8 @@
 
 namespace viaduct::test {
 
-TemporaryDirectory::TemporaryDirectory() {
-    std::string name = std::filesystem::temp_directory_path() / "viaduct-test-XXXXXX";
+TemporaryDirectory::TemporaryDirectory(const std::filesystem::path& parent) {
+    std::string name = parent / "viaduct-test-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) throw SystemError("mkdtemp " + name);
     root_ = name;
 }

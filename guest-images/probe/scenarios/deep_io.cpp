@@ -5,6 +5,7 @@
 
 #include "guest-images/probe/block.hpp"
 #include "guest-images/probe/command_line.hpp"
+#include "guest-images/probe/completion_gaps.hpp"
 #include "guest-images/probe/interrupts.hpp"
 #include "guest-images/probe/report.hpp"
 #include "guest-images/probe/scenarios/lists.hpp"
@@ -26,6 +27,7 @@ struct Plan {
     uint64_t count;  // completions; 0: for ever
     uint64_t drain;  // completions after which all is brought to rest; 0: at the end only
     bool is_writing;
+    bool is_checking;  // what the sectors hold
     Microseconds patience;
 };
 
@@ -35,6 +37,7 @@ struct Totals {
     uint64_t completed;
     uint64_t kicks;
     uint64_t idle_interrupts;  // that told of nothing new
+    CompletionGaps gaps;
 };
 
 // A sector and the one request that is in flight for it.
@@ -110,9 +113,9 @@ void Stream::submit(Place& place, RequestType type) {
     ++totals_.submitted;
     ++in_flight_;
     const bool is_read = type == RequestType::read;
-    if (is_read) {
+    if (is_read && plan_.is_checking) {
         pattern::fill_with(place.buffer, block::sector_size, 0x5a5a5a5a5a5a5a5a);
-    } else {
+    } else if (plan_.is_checking) {
         pattern::fill(place.buffer, place.header.sector, block::sector_size, place.round);
     }
     place.header.type = type;
@@ -173,13 +176,14 @@ void Stream::complete(const virtio::UsedElement& element) {
     CHECK_EQUAL(element.length, is_read ? block::sector_size + 1 : 1U);
     --in_flight_;
     ++totals_.completed;
+    totals_.gaps.count_completion();
     since_progress_ = {};
     go_on(*place);
 }
 
 void Stream::go_on(Place& place) {
     const bool is_read = place.header.type == RequestType::read;
-    if (is_read) {
+    if (is_read && plan_.is_checking) {
         pattern::check(place.buffer, place.header.sector, block::sector_size, place.round);
     }
     const bool writes_next = is_read && plan_.is_writing;
@@ -203,6 +207,11 @@ void Stream::check_idle() const {
 class AllStreams {
 public:
     explicit AllStreams(const Plan& plan) : plan_{plan} {}
+
+    void tell_gaps() {
+        totals_.gaps.listen();
+        tells_gaps_ = true;
+    }
 
     void add_queues(Device& device) {
         for (uint16_t i = 0; i < plan_.queues; ++i) {
@@ -248,6 +257,7 @@ private:
             const bool waits = !is_any_due() && totals_.completed < totals_.quota;
             halt_at_most(waits ? plan_.patience : 1_us);
             for (uint16_t i = 0; i < count_; ++i) streams_[i]->check_progress();
+            if (tells_gaps_) totals_.gaps.answer();
             while (ticks_ < totals_.completed / tick) print("tick ", ++ticks_, "\n");
         }
     }
@@ -263,6 +273,7 @@ private:
 
     const Plan plan_;
     Totals totals_{};
+    bool tells_gaps_ = false;
     uint64_t ticks_ = 0;
     uint16_t count_ = 0;
     Stream* streams_[most_streams]{};
@@ -292,10 +303,12 @@ void run_deep_io() {
                     .count = option_number("count", 0),
                     .drain = option_number("drain", 0),
                     .is_writing = option_switch("write"),
+                    .is_checking = option_switch("check", true),
                     .patience = {option_number("timeout", 10) * 1'000'000}};
     const uint64_t tick = option_number("tick", 1000);
     CHECK(plan.queues != 0 && plan.depth != 0 && tick != 0);
-    AllStreams streams{plan};
+    auto& streams = create<AllStreams>(plan);
+    if (option_switch("gaps")) streams.tell_gaps();
     for (uint64_t i = 0; i < option_number("devices", 1); ++i) {
         streams.add_queues(start_device(i, plan));
     }
