@@ -23,4 +23,8 @@ Report switch_natively(unsigned runs);
 /// The same on the kernel's devices. For the lab.
 Report switch_in_lab(unsigned runs);
 
+/// fio in a Linux guest, `runs` times each: both paths, polling, and QEMU's virtio-blk. For the
+/// lab.
+Report io(unsigned runs);
+
 }  // namespace viaduct::bench

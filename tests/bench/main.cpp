@@ -34,6 +34,7 @@ constexpr Benchmark benchmarks[] = {
     {"relay", 25, 1, "of each kind", with<bench::relay>},
     {"switch", 200, 1, "switches to and fro, of each kind", with<bench::switch_natively>},
     {"switch-lab", 40, 1, "switches to and fro, of each device", with<bench::switch_in_lab>},
+    {"io", 3, 1, "of fio, at each workload, each way", with<bench::io>},
 };
 
 struct Choice {

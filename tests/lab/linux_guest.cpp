@@ -51,25 +51,73 @@ std::string make_initrd(const std::string& path) {
     return path;
 }
 
-std::vector<std::string> command_of(const LinuxGuestOptions& options,
-                                    const TemporaryDirectory& directory) {
+std::string kernel_command_line(const LinuxGuestOptions& options) {
+    return "console=ttyS0 quiet panic=-1 " + options.append;
+}
+
+std::vector<std::string> viaduct_command(const LinuxGuestOptions& options,
+                                         const TemporaryDirectory& directory) {
     // Devices that pin guest memory want it allowed.
-    std::vector<std::string> command{
-        "prlimit",         "--memlock=unlimited",
-        viaduct_program(), "run",
-        "--kernel",        images + options.kernel,
-        "--initrd",        make_initrd(directory.path("initrd")),
-        "--append",        "console=ttyS0 quiet panic=-1 " + options.append,
-        "--memory",        options.memory,
-        "--cpus",          std::to_string(options.cpus),
-        "--serial",        "unix:" + directory.path("serial"),
-        "--qmp",           "unix:" + directory.path("qmp"),
-        "--debug-exit"};
+    std::vector<std::string> command{"prlimit",         "--memlock=unlimited",
+                                     viaduct_program(), "run",
+                                     "--kernel",        images + options.kernel,
+                                     "--initrd",        make_initrd(directory.path("initrd")),
+                                     "--append",        kernel_command_line(options),
+                                     "--memory",        options.memory,
+                                     "--cpus",          std::to_string(options.cpus),
+                                     "--serial",        "unix:" + directory.path("serial"),
+                                     "--qmp",           "unix:" + directory.path("qmp"),
+                                     "--debug-exit"};
     for (const std::string& device : options.devices) {
         command.emplace_back("--device");
         command.push_back(device);
     }
     return command;
+}
+
+std::vector<std::string> qemu_command(const LinuxGuestOptions& options,
+                                      const TemporaryDirectory& directory) {
+    const auto socket = [&](const std::string& name) {
+        return "unix:" + directory.path(name) + ",server=on,wait=off";
+    };
+    std::vector<std::string> command{"qemu-system-x86_64",
+                                     "-nodefaults",
+                                     "-no-user-config",
+                                     "-no-reboot",
+                                     "-display",
+                                     "none",
+                                     "-M",
+                                     "q35,usb=off,sata=off,smbus=off",
+                                     "-accel",
+                                     "kvm",
+                                     "-cpu",
+                                     "host",
+                                     "-bios",
+                                     "/usr/share/qemu/qboot.rom",
+                                     "-kernel",
+                                     images + options.kernel,
+                                     "-initrd",
+                                     make_initrd(directory.path("initrd")),
+                                     "-append",
+                                     kernel_command_line(options),
+                                     "-m",
+                                     options.memory,
+                                     "-smp",
+                                     std::to_string(options.cpus),
+                                     "-serial",
+                                     socket("serial"),
+                                     "-qmp",
+                                     socket("qmp"),
+                                     "-device",
+                                     "isa-debug-exit,iobase=0xf4,iosize=4"};
+    command.insert(command.end(), options.qemu_arguments.begin(), options.qemu_arguments.end());
+    return command;
+}
+
+std::vector<std::string> command_of(const LinuxGuestOptions& options,
+                                    const TemporaryDirectory& directory) {
+    return options.vmm == GuestsVmm::viaduct ? viaduct_command(options, directory)
+                                             : qemu_command(options, directory);
 }
 
 }  // namespace

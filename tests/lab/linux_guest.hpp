@@ -1,7 +1,8 @@
-/// A stock Debian kernel under `viaduct run`, commanded through its serial port and through QMP.
-/// What does not come in time throws Error with the guest's last words.
+/// A stock Debian kernel under `viaduct run`, commanded through its serial port and through QMP; to
+/// compare, under QEMU too. What does not come in time throws Error with the guest's last words.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,12 +15,17 @@
 
 namespace viaduct::test {
 
+/// QEMU has KVM, a q35 machine and the firmware that starts a kernel soonest.
+enum class GuestsVmm : std::uint8_t { viaduct, qemu };
+
 struct LinuxGuestOptions {
+    GuestsVmm vmm = GuestsVmm::viaduct;
     std::string kernel = "vmlinux";  // or "vmlinuz", in build/guest-images/linux
-    std::string append;              // beyond the console
+    std::string append = {};         // beyond the console
     std::string memory = "256M";
     unsigned cpus = 1;
-    std::vector<std::string> devices;  // values of --device
+    std::vector<std::string> devices = {};         // viaduct: values of --device
+    std::vector<std::string> qemu_arguments = {};  // QEMU: its devices and what is behind them
 };
 
 /// What a command in the guest printed, without the last line's end, and its exit status.
