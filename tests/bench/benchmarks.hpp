@@ -18,6 +18,9 @@ Report fast(std::uint64_t guest_reads);
 /// Chains that a relay of the slow path carries in a second.
 Report relay(unsigned runs);
 
+/// What a relay adds to a request's time at queue depth 1, and the CPU time that it takes.
+Report relay_latency(unsigned runs);
+
 /// What a switch of the data path costs: `runs` switches to and fro, on the embedded device.
 Report switch_natively(unsigned runs);
 /// The same on the kernel's devices. For the lab.

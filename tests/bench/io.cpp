@@ -3,21 +3,19 @@
 // each VMM, and take turns, so that whatever else the machine does falls on all.
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <map>
 
 #include <fmt/core.h>
 
 #include "base/error.hpp"
 #include "tests/bench/benchmarks.hpp"
+#include "tests/bench/vcpu_returns.hpp"
 #include "tests/lab/lab_device.hpp"
 #include "tests/lab/linux_guest.hpp"
 
 namespace viaduct::bench {
 namespace {
 
-namespace fs = std::filesystem;
 using test::GuestsVmm;
 using test::LabDevice;
 using test::LinuxGuest;
@@ -25,6 +23,7 @@ using test::LinuxGuest;
 constexpr std::uint64_t image_bytes = 64U << 20;
 constexpr unsigned poll_microseconds = 50;
 constexpr unsigned measured_depth = 32;  // what the bar is about
+constexpr unsigned more_pairs = 2;       // there, in each run
 
 struct Workload {
     const char* name;
@@ -72,20 +71,6 @@ Rate run_fio(LinuxGuest& guest, const std::string& disk, const Workload& workloa
     return {std::stod(fields[first]) / workload.kibibytes, std::stod(fields[first + 2])};
 }
 
-/// The time on a CPU of a process's threads of that name, in nanoseconds.
-double cpu_time_of(pid_t process, const std::string& thread_name) {
-    double sum = 0;
-    for (const auto& thread : fs::directory_iterator(fmt::format("/proc/{}/task", process))) {
-        std::string name;
-        std::ifstream(thread.path() / "comm") >> name;
-        double nanoseconds = 0;
-        if (name == thread_name && std::ifstream(thread.path() / "schedstat") >> nanoseconds) {
-            sum += nanoseconds;
-        }
-    }
-    return sum;
-}
-
 /// A way from a guest to a disk, and what was measured on it.
 struct Way {
     std::string label;
@@ -102,12 +87,13 @@ void measure(Way& way, const Workload& workload) {
         (void)way.guest.qmp().execute("vdpa-set-datapath", {{"id", way.id}, {"mode", way.path}},
                                       std::chrono::seconds(60));
     }
-    const double before = cpu_time_of(way.guest.pid(), "relay");
+    const std::uint64_t before = cpu_time_of_threads(way.guest.pid(), "relay");
     const Rate rate = run_fio(way.guest, way.disk, workload);
     way.rates[workload.title()].push_back(rate.per_second);
     if (way.path != "slow") return;
     // Those of other devices sleep meanwhile.
-    const double nanoseconds = cpu_time_of(way.guest.pid(), "relay") - before;
+    const auto nanoseconds =
+        static_cast<double>(cpu_time_of_threads(way.guest.pid(), "relay") - before);
     way.relay_cpu[workload.title()].push_back(nanoseconds / 1e3 / rate.requests);
 }
 
@@ -127,14 +113,18 @@ void add_relay_cpu(Report& report, const std::vector<Way>& ways, const Workload&
     }
 }
 
-/// Of two ways of one device.
+/// Of two ways of one device: each slow run beside the fast run just before it, for what else the
+/// machine does changes from minute to minute.
 void add_bar(Report& report, const Way& fast, const Way& slow, const Workload& workload) {
-    const auto median = [&](const Way& way) {
-        return Series{{}, {}, {}, way.rates.at(workload.title())}.median();
-    };
-    report.bars.push_back(
-        {fmt::format("{}: {} over {}, medians", workload.title(), slow.label, fast.label),
-         median(slow) / median(fast), Bar::Bound::at_least, 0.8, "x"});
+    const auto& before = fast.rates.at(workload.title());
+    const auto& after = slow.rates.at(workload.title());
+    Series ratio{"slow over fast: " + workload.title(), slow.label, "x", {}};
+    for (std::size_t run = 0; run < after.size(); ++run) {
+        ratio.samples.push_back(after[run] / before[run]);
+    }
+    report.bars.push_back({fmt::format("{}: {} over {}", workload.title(), slow.label, fast.label),
+                           ratio.median(), Bar::Bound::at_least, 0.8, "x"});
+    report.series.push_back(std::move(ratio));
 }
 
 }  // namespace
@@ -165,6 +155,10 @@ Report io(unsigned runs) {
     for (unsigned run = 0; run < runs; ++run) {
         for (const Workload& workload : all) {
             for (Way& way : ways) measure(way, workload);
+            if (workload.depth != measured_depth) continue;
+            for (unsigned more = 0; more < more_pairs; ++more) {
+                for (const std::size_t way : {0U, 1U, 4U, 5U}) measure(ways[way], workload);
+            }
         }
     }
     Report report{"io", "fio in a Linux guest: both data paths and QEMU's virtio-blk", {}, {}, {}};

@@ -17,14 +17,32 @@ namespace fs = std::filesystem;
 
 constexpr auto tracepoint_id = "/sys/kernel/tracing/events/raw_syscalls/sys_exit/id";
 
-std::vector<fs::path> threads(pid_t vmm, bool vcpus) {
+/// Of the process's threads those whose name is `chosen`.
+template <typename Chosen>
+std::vector<fs::path> threads(pid_t process, Chosen chosen) {
     std::vector<fs::path> found;
-    for (const auto& thread : fs::directory_iterator(fmt::format("/proc/{}/task", vmm))) {
+    for (const auto& thread : fs::directory_iterator(fmt::format("/proc/{}/task", process))) {
         std::string name;
         std::ifstream(thread.path() / "comm") >> name;
-        if (name.starts_with("vcpu-") == vcpus) found.push_back(thread.path());
+        if (chosen(name)) found.push_back(thread.path());
     }
     return found;
+}
+
+bool is_vcpu(const std::string& name) {
+    return name.starts_with("vcpu-");
+}
+
+std::uint64_t cpu_time(const std::vector<fs::path>& threads) {
+    std::uint64_t sum = 0;
+    for (const fs::path& thread : threads) {
+        std::uint64_t nanoseconds = 0;  // the first field: time on a CPU
+        if (!(std::ifstream(thread / "schedstat") >> nanoseconds)) {
+            throw Error("{} has no schedstat: the kernel lacks CONFIG_SCHED_INFO", thread.string());
+        }
+        sum += nanoseconds;
+    }
+    return sum;
 }
 
 std::uint64_t read_tracepoint_id() {
@@ -44,7 +62,7 @@ VcpuReturns::VcpuReturns(pid_t vmm) {
     attributes.size = sizeof attributes;
     attributes.type = PERF_TYPE_TRACEPOINT;
     attributes.config = read_tracepoint_id();
-    for (const fs::path& thread : threads(vmm, true)) {
+    for (const fs::path& thread : threads(vmm, is_vcpu)) {
         const int id = std::stoi(thread.filename());
         Fd counter(static_cast<int>(
             ::syscall(SYS_perf_event_open, &attributes, id, -1, -1, PERF_FLAG_FD_CLOEXEC)));
@@ -67,15 +85,11 @@ std::uint64_t VcpuReturns::count() const {
 }
 
 std::uint64_t cpu_time_beside_vcpus(pid_t vmm) {
-    std::uint64_t sum = 0;
-    for (const fs::path& thread : threads(vmm, false)) {
-        std::uint64_t nanoseconds = 0;  // the first field: time on a CPU
-        if (!(std::ifstream(thread / "schedstat") >> nanoseconds)) {
-            throw Error("{} has no schedstat: the kernel lacks CONFIG_SCHED_INFO", thread.string());
-        }
-        sum += nanoseconds;
-    }
-    return sum;
+    return cpu_time(threads(vmm, [](const std::string& name) { return !is_vcpu(name); }));
+}
+
+std::uint64_t cpu_time_of_threads(pid_t process, const std::string& name) {
+    return cpu_time(threads(process, [&](const std::string& other) { return other == name; }));
 }
 
 }  // namespace viaduct::bench

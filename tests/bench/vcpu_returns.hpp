@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/fd.hpp"
@@ -25,5 +26,8 @@ private:
 
 /// CPU time so far of all threads but the vCPUs', in nanoseconds.
 std::uint64_t cpu_time_beside_vcpus(pid_t vmm);
+
+/// The same of the threads of one name.
+std::uint64_t cpu_time_of_threads(pid_t process, const std::string& name);
 
 }  // namespace viaduct::bench
