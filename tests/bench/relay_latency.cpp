@@ -126,6 +126,11 @@ private:
     datapath::RelayThread relay_;  // last: ends before what it stands between
 };
 
+/// In the order of contestants().
+constexpr std::size_t two_hops = 0;
+constexpr std::size_t no_relay = 1;
+constexpr std::ptrdiff_t first_relay = 2;
+
 struct Contestant {
     std::string label;
     std::unique_ptr<Journey> journey;
@@ -147,43 +152,56 @@ void run_once(Contestant& contestant) {
         requests_per_run);
 }
 
-/// Threads that are made while this lives run on one CPU.
-class OnOneCpu {
+/// This thread, and those that are made while this lives, share one CPU and do not preempt whom
+/// they wake: each hop is one change of threads, no more and no less. Otherwise it is the
+/// scheduler's mood whether somebody who is about to sleep has to be run once more for that.
+class TakingTurns {
 public:
-    OnOneCpu() {
+    TakingTurns() {
         if (::sched_getaffinity(0, sizeof before_, &before_) != 0) {
             throw SystemError("sched_getaffinity");
         }
         cpu_set_t one;
         CPU_ZERO(&one);
         CPU_SET(::sched_getcpu(), &one);
-        set(one);
+        set(one, SCHED_BATCH);
     }
-    OnOneCpu(const OnOneCpu&) = delete;
-    OnOneCpu& operator=(const OnOneCpu&) = delete;
-    ~OnOneCpu() { ::sched_setaffinity(0, sizeof before_, &before_); }
+    TakingTurns(const TakingTurns&) = delete;
+    TakingTurns& operator=(const TakingTurns&) = delete;
+    ~TakingTurns() {
+        try {
+            set(before_, SCHED_OTHER);
+        } catch (const SystemError&) {
+            // What was allowed before is allowed again.
+        }
+    }
 
 private:
-    static void set(const cpu_set_t& cpus) {
-        if (::sched_setaffinity(0, sizeof cpus, &cpus) != 0) throw SystemError("sched_setaffinity");
+    static void set(const cpu_set_t& cpus, int policy) {
+        const sched_param parameters{};
+        if (::sched_setaffinity(0, sizeof cpus, &cpus) != 0 ||
+            ::sched_setscheduler(0, policy, &parameters) != 0) {
+            throw SystemError("setting a thread's CPU and policy");
+        }
     }
 
     cpu_set_t before_{};
 };
 
-std::vector<Contestant> contestants() {
+std::vector<Contestant> contestants(std::initializer_list<unsigned> polls) {
     std::vector<Contestant> all;
     all.push_back({"two eventfd hops", std::make_unique<TwoHops>()});
     all.push_back({"no relay", std::make_unique<Direct>()});
-    for (const unsigned poll : {0U, 20U, 100U}) {
+    for (const unsigned poll : polls) {
         all.push_back({fmt::format("relay, poll-us={}", poll),
                        std::make_unique<Relayed>(microseconds(poll))});
     }
     return all;
 }
 
-void measure(Report& report, const std::string& where, unsigned runs) {
-    auto all = contestants();
+std::vector<Contestant> measure(Report& report, const std::string& where, unsigned runs,
+                                std::initializer_list<unsigned> polls) {
+    auto all = contestants(polls);
     for (Contestant& one : all) {  // not counted
         run_once(one);
         one.times.clear();
@@ -192,17 +210,23 @@ void measure(Report& report, const std::string& where, unsigned runs) {
     for (unsigned run = 0; run < runs; ++run) {
         for (Contestant& one : all) run_once(one);
     }
-    const std::string times = "time of a request, " + where;
-    for (const Contestant& one : all) report.series.push_back({times, one.label, "us", one.times});
-    const Series* const series = &report.series[report.series.size() - all.size()];
-    const double hops = series[0].median();
-    const double added = series[2].median() - series[1].median();
-    report.bars.push_back({"added by the relay over two eventfd hops, " + where + ", p50",
-                           added / hops, Bar::Bound::at_most, 1.3, "x"});
-    for (std::size_t relay = 2; relay < all.size(); ++relay) {
-        report.series.push_back(
-            {"relay's CPU per request, " + where, all[relay].label, "us", all[relay].relay_cpu});
+    for (const Contestant& one : all) {
+        report.series.push_back({"time of a request, " + where, one.label, "us", one.times});
     }
+    for (auto relay = all.begin() + first_relay; relay != all.end(); ++relay) {
+        report.series.push_back(
+            {"relay's CPU per request, " + where, relay->label, "us", relay->relay_cpu});
+    }
+    return all;
+}
+
+void add_bar(Report& report, const std::vector<Contestant>& all) {
+    const auto median = [&](std::size_t which) {
+        return Series{{}, {}, {}, all[which].times}.median();
+    };
+    report.bars.push_back({"added by the relay over two eventfd hops, p50, taking turns",
+                           (median(first_relay) - median(no_relay)) / median(two_hops),
+                           Bar::Bound::at_most, 1.3, "x"});
 }
 
 }  // namespace
@@ -212,13 +236,13 @@ Report relay_latency(unsigned runs) {
     report.notes = {
         fmt::format("Runs of {} reads of 4 KiB, three descriptors in an indirect table, in turn.",
                     requests_per_run),
-        "Driver and device are threads of the host that sleep between requests. The median is the",
-        "p50 of all requests."};
+        "Driver and device are threads of the host that sleep between requests. Taking turns: on",
+        "one CPU, where nobody preempts; all CPUs: wherever the scheduler puts them."};
     {
-        const OnOneCpu pinned;
-        measure(report, "one CPU", runs);
+        const TakingTurns pinned;
+        add_bar(report, measure(report, "taking turns", runs, {0}));
     }
-    measure(report, "all CPUs", runs);
+    measure(report, "all CPUs", runs, {0, 20, 100});
     return report;
 }
 
