@@ -82,8 +82,8 @@ bool RelayThread::wait_for_rest(Clock::time_point deadline) {
 
 void RelayThread::run() noexcept {
     relay_.take_over();
+    auto now = Clock::now();
     while (true) {
-        const auto now = Clock::now();
         obey(now);
         if (obeyed_ == Order::end) return;
         const bool completed = relay_.complete(now);
@@ -91,10 +91,12 @@ void RelayThread::run() noexcept {
         if (kicked_ && !forwarded) statistics_.spurious_kicks.add();
         kicked_ = false;
         report_faults();
-        if (keeps_polling(completed || forwarded, now)) continue;
-        if (relay_.prepare_to_sleep()) continue;
+        if (keeps_polling(completed || forwarded, now) || relay_.prepare_to_sleep()) {
+            now = Clock::now();
+            continue;
+        }
         report_rest();
-        sleep();
+        now = sleep(now);
         relay_.woken();
     }
 }
@@ -143,8 +145,7 @@ bool RelayThread::keeps_polling(bool moved, Clock::time_point now) noexcept {
     return true;
 }
 
-void RelayThread::sleep() noexcept {
-    const auto before = Clock::now();
+RelayThread::Clock::time_point RelayThread::sleep(Clock::time_point before) noexcept {
     timespec limit{};
     const timespec* timeout = nullptr;
     if (const auto when = relay_.next_try(); when && obeyed_ == Order::run) {
@@ -167,7 +168,9 @@ void RelayThread::sleep() noexcept {
                 break;
         }
     }
-    adapt_poll(Clock::now() - before);
+    const auto after = Clock::now();
+    adapt_poll(after - before);
+    return after;
 }
 
 void RelayThread::adapt_poll(Clock::duration slept) noexcept {

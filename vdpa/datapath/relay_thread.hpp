@@ -90,7 +90,9 @@ private:
     void obey(Clock::time_point now) noexcept;
     void report_rest() noexcept;
     void report_faults() noexcept;
-    void sleep() noexcept;
+    /// From `before`, which is now, until the time that it returns: a request on its way pays for
+    /// each look at the clock.
+    Clock::time_point sleep(Clock::time_point before) noexcept;
     [[nodiscard]] bool keeps_polling(bool moved, Clock::time_point now) noexcept;
     void adapt_poll(Clock::duration slept) noexcept;
 
