@@ -271,7 +271,7 @@ Report relay_latency(unsigned runs) {
         // Otherwise it is the scheduler's mood whether somebody who is about to sleep has to be run
         // once more for that.
         const OnCpu together(first, SCHED_BATCH);
-        add_bar(report, measure(report, "taking turns", first, runs, {0}));
+        add_bar(report, measure(report, "taking turns", first, runs, {0, 20, 100}));
     }
     const OnCpu most(first);
     measure(report, "relay apart", last, runs, {0, 20, 100});
