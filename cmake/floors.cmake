@@ -8,7 +8,7 @@ function(add_floor name)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${patterns})
     list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
     foreach(folder IN LISTS FLOOR_EXCEPT)
-        list(FILTER sources EXCLUDE REGEX "/${folder}/")
+        list(FILTER sources EXCLUDE REGEX "/${folder}")
     endforeach()
     add_library(${name} STATIC ${sources})
     target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
@@ -28,10 +28,14 @@ add_asl(viaduct_firmware firmware/acpi)
 
 add_floor(viaduct_vdpa FOLDERS vdpa USES viaduct_devices)
 
-add_floor(viaduct_vmm FOLDERS vmm EXCEPT vmm/ctl USES viaduct_vdpa viaduct_firmware Boost::json)
+# The QMP protocol, which knows no machine: a library of its own, for the fuzzer that needs no more.
+add_floor(viaduct_control FOLDERS vmm/control EXCEPT vmm/control/commands/
+    USES viaduct_base Boost::json)
+add_floor(viaduct_vmm FOLDERS vmm EXCEPT vmm/ctl/ "vmm/control/[^/]+$"
+    USES viaduct_control viaduct_vdpa viaduct_firmware)
 # Asio's own code is compiled once, in vmm/control/asio.cpp. One thread runs the io_context and its
 # queue is behind a mutex, so the fences, which TSan does not know, order nothing.
-target_compile_definitions(viaduct_vmm PUBLIC BOOST_ASIO_SEPARATE_COMPILATION
+target_compile_definitions(viaduct_control PUBLIC BOOST_ASIO_SEPARATE_COMPILATION
     BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_FENCED_BLOCK)
 set_source_files_properties(vmm/control/version.cpp PROPERTIES COMPILE_DEFINITIONS
     "VERSION_MAJOR=${PROJECT_VERSION_MAJOR};VERSION_MINOR=${PROJECT_VERSION_MINOR};VERSION_MICRO=${PROJECT_VERSION_PATCH}")
