@@ -31,6 +31,11 @@ foreach(kind IN ITEMS unit guest)
     set_tests_properties(tsan.${kind} PROPERTIES TIMEOUT 1200 LABELS soak)
 endforeach()
 
+foreach(name IN ITEMS relay qmp)
+    add_test(NAME fuzz.${name} COMMAND ${CMAKE_SOURCE_DIR}/scripts/fuzz ${name} --seconds 120)
+    set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 900 LABELS soak)
+endforeach()
+
 foreach(check IN ITEMS format tidy house)
     add_test(NAME source.${check} COMMAND ${CMAKE_SOURCE_DIR}/scripts/check-source ${check})
     set_tests_properties(source.${check} PROPERTIES TIMEOUT 1200)

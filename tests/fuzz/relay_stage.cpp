@@ -177,6 +177,7 @@ void RelayStage::run() {
         forward();
         if (relay_->prepare_to_sleep()) continue;
         require_woken_when_needed();
+        require_rewound_rightly();
         return relay_->woken();
     }
     throw Violation("the relay does not come to rest");
@@ -185,6 +186,8 @@ void RelayStage::run() {
 void RelayStage::require_woken_when_needed() const {
     if (relay_->device_fault()) return;
     require(device_->will_call(terms_.event_idx), "the relay sleeps and asked for no call");
+    require(paused_ || held_.empty() || relay_->next_try().has_value(),
+            "the relay sleeps and nothing will wake it for what a limit holds");
     // What waits for room is woken by the device.
     const bool idle = relay_->in_flight() == 0 && held_.empty();
     if (relay_->guest_fault() || paused_ || !idle) return;
@@ -193,6 +196,21 @@ void RelayStage::require_woken_when_needed() const {
     require(terms_.event_idx ? RingIndex(ring_->avail_event().load()) == next
                              : ring_->used_flags().load() == 0,
             "the relay sleeps and asked for no kick");
+}
+
+void RelayStage::require_rewound_rightly() const {
+    if (!held_.empty()) return;
+    const auto& outstanding = device_->outstanding();
+    const auto base =
+        RingIndex(static_cast<std::uint16_t>(relay_->next_avail().value() - outstanding.size()));
+    bool the_last_ones = true;
+    for (RingIndex at = base; at != relay_->next_avail(); ++at) {
+        the_last_ones = the_last_ones && std::ranges::any_of(outstanding, [at](const Given& given) {
+                            return given.taken.at == at;
+                        });
+    }
+    require(relay_->rewound() == (the_last_ones ? std::optional(base) : std::nullopt),
+            "another would go on in the wrong place");
 }
 
 void RelayStage::pause() {

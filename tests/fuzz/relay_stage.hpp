@@ -7,7 +7,8 @@
 /// * the guest has been handed back what it made available, each once and no length above the
 ///   chain's, and nothing that the device did not use;
 /// * a chain or an index that makes no sense, and nothing else, ends in a fault of the right side;
-/// * whoever wants to be notified is, and a relay with nothing to do can sleep.
+/// * whoever wants to be notified is, and a relay with nothing to do can sleep;
+/// * where another could go on, if the device handed back what it has, nothing is lost or twice.
 #pragma once
 
 #include <chrono>
@@ -75,6 +76,7 @@ private:
     void require_refused_rightly() const;
     void look_at_device();
     void require_woken_when_needed() const;
+    void require_rewound_rightly() const;
     [[nodiscard]] bool interrupt_wanted(virtio::RingIndex before) const;
 
     HostileGuest guest_;
