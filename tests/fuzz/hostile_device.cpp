@@ -54,12 +54,12 @@ std::uint16_t HostileDevice::look(std::deque<Taken>& taken) {
     return count;
 }
 
-void HostileDevice::use(std::uint64_t number, std::uint32_t length) {
+void HostileDevice::use(std::uint64_t number, std::uint32_t length) const {
     if (outstanding_.empty()) return;
     put_used({outstanding_[number % outstanding_.size()].slot, length});
 }
 
-void HostileDevice::put_used(UsedElement element) {
+void HostileDevice::put_used(UsedElement element) const {
     const auto index = queue_.ring.used_idx();
     queue_.ring.set_used_entry(RingIndex(index.load()), element);
     advance_used_index(1);

@@ -37,9 +37,9 @@ public:
     std::uint16_t look(std::deque<Taken>& taken);
 
     /// Hands the `number`th of what it has back, as a device does.
-    void use(std::uint64_t number, std::uint32_t length);
+    void use(std::uint64_t number, std::uint32_t length) const;
     /// Hands anything back.
-    void put_used(virtio::UsedElement element);
+    void put_used(virtio::UsedElement element) const;
     void advance_used_index(std::uint16_t steps) const;
     /// Writes into its used ring, from a byte of it.
     void write(std::uint64_t offset, std::uint16_t value) const;

@@ -213,7 +213,8 @@ void require_replies_by_line(std::string_view sent, const std::vector<json::obje
     std::size_t number = 0;
     while (true) {
         const std::size_t size = sent.find('\n');
-        if (size == std::string_view::npos || size >= largest_request) return;
+        // npos, too: no further line is whole.
+        if (size >= largest_request) return;
         const std::string_view line = sent.substr(0, size);
         sent.remove_prefix(size + 1);
         if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;

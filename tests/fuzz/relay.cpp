@@ -66,12 +66,9 @@ private:
 
     // What the guest does.
     void write_descriptor() {
-        stage_.guest().write(terms_.queue.descriptors + 16 * number<std::uint16_t>(0),
-                             descriptor(1));
+        stage_.guest().write(terms_.queue.descriptors + 16 * number(0), descriptor(1));
     }
-    void write_descriptor_at() {
-        stage_.guest().write(address(0) + 16 * number<std::uint16_t>(1), descriptor(2));
-    }
+    void write_descriptor_at() { stage_.guest().write(address(0) + 16 * number(1), descriptor(2)); }
     void write() { stage_.guest().write(address(0), number(1), number(2)); }
     void make_available() {
         const RingIndex index(ring().avail_idx().load());

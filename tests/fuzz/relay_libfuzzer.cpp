@@ -1,5 +1,6 @@
-/// How libFuzzer changes programs of relay_program.hpp: half of the time by their lines and words,
-/// so that most of what it tries means something, otherwise byte by byte as it does by itself.
+/// What libFuzzer calls for the target "relay", and how it changes programs of relay_program.hpp:
+/// half of the time by their lines and words, so that most of what it tries means something,
+/// otherwise byte by byte as it does by itself.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -8,6 +9,9 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tests/fuzz/libfuzzer.hpp"
+#include "tests/fuzz/targets.hpp"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* bytes, std::size_t size, std::size_t room);
 
@@ -124,6 +128,10 @@ void change(Lines& lines, Random& random) {
 }
 
 }  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+    return viaduct::fuzz::run_target(viaduct::fuzz::relay, bytes, size);
+}
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* bytes, std::size_t size,
                                                std::size_t room, unsigned seed) {
