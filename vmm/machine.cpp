@@ -267,8 +267,9 @@ void Machine::do_resume() {
 void Machine::do_reset(Cause cause) {
     if (state_ == RunState::shutdown) return;
     const datapath::VcpusPaused paused(threads_);
-    platform_.reset();
+    threads_.finish_accesses();
     try {
+        platform_.reset();
         for (std::size_t i = 0; i < vcpus_.size(); ++i) {
             x86::restore_cpu_state(*vcpus_[i], power_on_cpus_[i]);
         }

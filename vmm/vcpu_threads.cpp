@@ -94,6 +94,14 @@ void VcpuThreads::resume() {
     }
 }
 
+void VcpuThreads::finish_accesses() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] {
+        return std::all_of(runners_.begin(), runners_.end(),
+                           [](const auto& runner) { return runner->place == Place::held; });
+    });
+}
+
 void VcpuThreads::move(Runner& runner, Place place) noexcept {
     const std::lock_guard lock(mutex_);
     runner.place = place;
@@ -103,12 +111,23 @@ void VcpuThreads::move(Runner& runner, Place place) noexcept {
 bool VcpuThreads::enter(Runner& runner) {
     runner.vcpu_.clear_exit_request();
     if (!closed_) return true;
+    runner.complete_access();
     std::unique_lock lock(mutex_);
     runner.place = Place::held;
     changed_.notify_all();
     changed_.wait(lock, [this] { return pauses_ == 0 || ending_; });
     runner.place = Place::running;
     return !ending_;
+}
+
+// KVM finishes an access only when the vCPU is entered again, and sets the instruction pointer then:
+// before that its state is not what it goes on with. One access may take several exits.
+void VcpuThreads::Runner::complete_access() {
+    for (;;) {
+        vcpu_.request_exit();
+        if (vcpu_.run() != 0) return;
+        threads_.on_exit_(vcpu_);
+    }
 }
 
 void VcpuThreads::Runner::run() {

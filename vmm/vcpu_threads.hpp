@@ -41,6 +41,9 @@ public:
 
     void pause() override;
     void resume() override;
+    /// Between pause() and resume(): waits until no vCPU is inside an access any more, not even one
+    /// that waits for a device. Whoever writes a vCPU's state does this first.
+    void finish_accesses();
     /// As pause(), without waiting: what a vCPU's own thread may call. The calling vCPU does not
     /// enter the guest again before resume().
     void pause_soon() noexcept;
@@ -54,6 +57,7 @@ private:
         void park() noexcept override { threads_.move(*this, Place::parked); }
         void unpark() noexcept override { threads_.move(*this, Place::running); }
         void run();
+        void complete_access();
 
         std::thread thread;
         Place place = Place::running;  // guarded by VcpuThreads::mutex_

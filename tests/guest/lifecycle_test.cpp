@@ -124,8 +124,21 @@ TEST(Lifecycle, SystemResetWhileStoppedTakesEffectAndTheMachineStaysStopped) {
     EXPECT_TRUE(machine.ticks_go_on());
 }
 
+TEST(Lifecycle, AGuestThatIsResetInsideAnAccessBeginsAtItsBeginning) {
+    RunningMachine machine("config-loop tick=10");
+    for (unsigned round = 0; round < repeated(40); ++round) {
+        ASSERT_TRUE(machine.ticks_go_on()) << "round " << round;
+        machine.qmp().execute("system_reset");
+        // One that goes on somewhere else ends in a triple fault.
+        ASSERT_EQ(machine.reason_of("RESET"), "host-qmp-system-reset") << "round " << round;
+    }
+    EXPECT_TRUE(machine.ticks_go_on());
+    machine.qmp().execute("quit");
+    EXPECT_EQ(machine.process().wait().err, "");
+}
+
 TEST(Lifecycle, ATripleFaultResetsTheMachine) {
-    RunningMachine machine("triple-fault");
+    RunningMachine machine("triple-fault again=on");
     EXPECT_EQ(machine.reason_of("RESET"), "guest-reset");
 }
 

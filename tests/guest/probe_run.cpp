@@ -2,10 +2,19 @@
 
 namespace viaduct::test {
 
+namespace {
+
+// A shared host, or its disk, may stand still for longer than the probe's own ten seconds; a
+// wake-up that is lost stays lost for ever.
+constexpr const char* patience = " timeout=60";
+
+}  // namespace
+
 std::vector<std::string> probe_command(const ProbeRun& run) {
-    std::vector<std::string> command{viaduct_program(), "run",      "--kernel",
-                                     probe_image(),     "--append", "scenario=" + run.scenario,
-                                     "--memory",        "128M",     "--debug-exit"};
+    std::vector<std::string> command{
+        viaduct_program(), "run",      "--kernel",
+        probe_image(),     "--append", "scenario=" + run.scenario + patience,
+        "--memory",        "128M",     "--debug-exit"};
     command.insert(command.end(), run.options.begin(), run.options.end());
     return command;
 }

@@ -110,6 +110,27 @@ TEST(QmpWhileADeviceIsBusy, AnswersThoughAResetOfTheMachineWaitsForTheDevice) {
     EXPECT_EQ(waiting->receive().value().at("id"), "slow");
 }
 
+TEST(QmpWhileADeviceIsBusy, AGuestThatIsResetWhileItWaitsForTheDeviceBeginsAtItsBeginning) {
+    QmpMachine machine("config-loop tick=10");
+    auto& qmp = machine.qmp();
+    for (int round = 0; round < 10; ++round) {
+        const std::size_t before = machine.process().out().size();
+        for (int i = 0; i < 3000 && machine.process().out().size() == before; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+        ASSERT_GT(machine.process().out().size(), before) << "round " << round;
+        {
+            const FrozenThread control(machine.process().pid(), "vdpa-disk0");
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            qmp.send(R"({"execute":"system_reset","id":"slow"})");
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+        EXPECT_EQ(qmp.wait_event("RESET").at("data").at("reason"), "host-qmp-system-reset")
+            << "round " << round;
+        EXPECT_EQ(qmp.receive().value().at("id"), "slow");
+    }
+}
+
 TEST(QmpWhileADeviceIsBusy, AnswersThoughAStopWaitsForTheDevice) {
     QmpMachine machine("io-loop");
     ASSERT_TRUE(machine.process().wait_for_output("tick 1", Seconds(30)));

@@ -29,6 +29,10 @@ constexpr std::size_t page = 4096;
 constexpr std::array<std::uint8_t, 6> counting{0xff, 0x06, 0x00, 0x02, 0xeb, 0xfa};
 // out 0x10, al; jmp back
 constexpr std::array<std::uint8_t, 4> leaving{0xe6, 0x10, 0xeb, 0xfc};
+// mov ax, [0x8000], where there is no memory; jmp back; and at `elsewhere`: counting
+constexpr std::array<std::uint8_t, 14> reading{0xa1, 0x00, 0x80, 0xeb, 0xfb, 0x90, 0x90,
+                                               0x90, 0xff, 0x06, 0x00, 0x02, 0xeb, 0xfa};
+constexpr std::uint64_t elsewhere = 8;
 
 class VcpuThreadsTest : public testing::Test {
 protected:
@@ -80,6 +84,15 @@ protected:
             std::this_thread::sleep_for(1ms);
         }
         return true;
+    }
+
+    /// As a reset does to vCPUs that stand still.
+    void send_elsewhere() {
+        for (const auto& vcpu : vcpus_) {
+            kvm_regs registers = vcpu->registers();
+            registers.rip = elsewhere;
+            vcpu->set_registers(registers);
+        }
     }
 
     static std::uint64_t data_of(unsigned vcpu) { return page * (vcpu + 1); }
@@ -193,6 +206,34 @@ TEST_F(VcpuThreadsTest, AVcpuMayAskForAPauseItself) {
     EXPECT_EQ(exits_[0], 3U);
     threads_.resume();
     EXPECT_TRUE(eventually([&] { return exits_[0] > 3 && exits_[1] > 0; }));
+}
+
+TEST_F(VcpuThreadsTest, AnAccessIsOverWhenItsVcpuStandsStill) {
+    load(reading);
+    start([this](kvm::Vcpu& vcpu) { ++exits_.at(vcpu.index()); });
+    ASSERT_TRUE(eventually([&] { return exits_[0] >= 10 && exits_[1] >= 10; }));
+    threads_.pause();
+    send_elsewhere();
+    threads_.resume();
+    EXPECT_TRUE(runs(0) && runs(1)) << "the old access has set the instruction pointer";
+}
+
+TEST_F(VcpuThreadsTest, WhoWaitsForAccessesWaitsForThoseThatWaitForADeviceToo) {
+    load(reading);
+    start([this](kvm::Vcpu& vcpu) {
+        if (++exits_.at(vcpu.index()) == 1 && vcpu.index() == 0) {
+            device_.call([this] { answered_.wait(); });
+        }
+    });
+    ASSERT_TRUE(eventually([&] { return exits_[0] == 1; }));
+    threads_.pause();
+    auto waiting = std::async(std::launch::async, [this] { threads_.finish_accesses(); });
+    EXPECT_EQ(waiting.wait_for(a_while), std::future_status::timeout);
+    answer_.set_value();
+    ASSERT_EQ(waiting.wait_for(soon), std::future_status::ready);
+    send_elsewhere();
+    threads_.resume();
+    EXPECT_TRUE(runs(0) && runs(1)) << "the old access has set the instruction pointer";
 }
 
 TEST_F(VcpuThreadsTest, ARunThatFailsIsTold) {

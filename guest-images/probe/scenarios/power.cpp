@@ -70,7 +70,7 @@ void run_reset() {
 }
 
 void run_triple_fault() {
-    if (is_second_pass()) return;
+    if (!option_switch("again") && is_second_pass()) return;
     struct [[gnu::packed]] {
         uint16_t limit;
         uint64_t base;
