@@ -9,7 +9,6 @@
 namespace viaduct::fuzz {
 
 using datapath::DeviceFault;
-using datapath::ShadowMemory;
 using virtio::RingIndex;
 using virtio::SplitRing;
 using virtio::UsedElement;
@@ -19,7 +18,7 @@ HostileDevice::HostileDevice(const datapath::ShadowQueue& queue, MemoryRegion wi
     walk_ = {.ring_size = queue.setup.size,
              .table = queue.setup.descriptors,
              .indirect = indirect,
-             .longest = ShadowMemory::longest_chain(queue.setup.size),
+             .longest = queue.longest_chain(),
              // A table anywhere else could be changed by the guest.
              .read = [window](Iova address, std::uint64_t length) -> const std::byte* {
                  const std::uint64_t size = window.bytes.size();
