@@ -1,5 +1,6 @@
 // The fuzzers' corpus: each file is an attack with a name, and a test with the same name.
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
