@@ -207,6 +207,9 @@ TEST_P(RelayTest, AnAvailIndexThatJumpsIsAFault) {
     world.driver.ring().avail_idx().store(9);
     world.forward();
     EXPECT_EQ(world.relay.guest_fault(), RingFault::avail_index_jumped);
+    EXPECT_EQ(world.statistics.faults.value(), 1U);
+    world.forward();
+    EXPECT_EQ(world.statistics.faults.value(), 1U) << "it stopped once";
 }
 
 TEST_P(RelayTest, AnElementThatTheDeviceWasNotGivenIsItsFault) {

@@ -61,7 +61,7 @@ bool Relay::forward(Clock::time_point now) noexcept {
     unsigned taken = 0;
     if (takes()) {
         const auto available = guest_.available();
-        if (!available) guest_fault_ = RingFault::avail_index_jumped;
+        if (!available) fail(RingFault::avail_index_jumped);
         no_room_ = false;
         while (takes() && taken < available.value_or(0) && take_one(now)) ++taken;
     }
@@ -75,10 +75,10 @@ bool Relay::forward(Clock::time_point now) noexcept {
 }
 
 bool Relay::take_one(Clock::time_point now) noexcept {
-    guest_fault_ = chains_.read(guest_.head());
-    if (!guest_fault_ && !buffers_in_memory()) guest_fault_ = RingFault::buffer_not_mapped;
-    if (guest_fault_) {
-        setup_.statistics.faults.add();
+    auto fault = chains_.read(guest_.head());
+    if (!fault && !buffers_in_memory()) fault = RingFault::buffer_not_mapped;
+    if (fault) {
+        fail(*fault);
         return false;
     }
     const virtio::Chain& chain = chains_.chain();
@@ -96,6 +96,11 @@ bool Relay::take_one(Clock::time_point now) noexcept {
     slot.taken = now;
     submit_or_hold(*place, now);
     return true;
+}
+
+void Relay::fail(RingFault fault) noexcept {
+    guest_fault_ = fault;
+    setup_.statistics.faults.add();
 }
 
 bool Relay::buffers_in_memory() const noexcept {

@@ -118,6 +118,7 @@ private:
     [[nodiscard]] bool takes() const noexcept { return taking_ && !guest_fault_ && !device_fault_; }
     /// False: there is no room for the chain.
     bool take_one(Clock::time_point now) noexcept;
+    void fail(virtio::RingFault fault) noexcept;
     [[nodiscard]] bool buffers_in_memory() const noexcept;
     void submit_or_hold(std::uint16_t slot, Clock::time_point now) noexcept;
     void submit(std::uint16_t slot) noexcept;
