@@ -328,6 +328,32 @@ TEST(Relay, WaitsWhenTheLargeTablesAreAllInUse) {
     EXPECT_EQ(world.take_all().size(), 8U);
 }
 
+TEST(Relay, LimitsZeroesByWhatTheyCover) {
+    const auto parsed = [](std::uint32_t type, std::size_t header_pieces) {
+        RelayWorld world({});
+        const Iova at = world.buffer(32);
+        world.memory.store(at, virtio_blk_outhdr{type, 0, 0});
+        world.memory.store(at + 16, virtio_blk_discard_write_zeroes{0, 0xffff'ffff, 0});
+        std::vector<virtio::Segment> readable;
+        const std::size_t piece = 32 / header_pieces;
+        for (std::size_t i = 0; i < header_pieces; ++i) {
+            readable.push_back({at + i * piece, static_cast<std::uint32_t>(piece),
+                                world.memory.at(at + i * piece, piece)});
+        }
+        const std::array writable{virtio::Segment{at, 1, world.memory.at(at, 1)}};
+        return datapath::parse_block_request({0, readable, writable});
+    };
+    for (const std::size_t pieces : {1U, 2U, 4U, 32U}) {
+        const auto zeroes = parsed(VIRTIO_BLK_T_WRITE_ZEROES, pieces);
+        EXPECT_EQ(zeroes.payload, 0xffff'ffffULL * 512);
+        EXPECT_EQ(zeroes.bytes, zeroes.payload);
+        EXPECT_TRUE(zeroes.into_device);
+        const auto discard = parsed(VIRTIO_BLK_T_DISCARD, pieces);
+        EXPECT_EQ(discard.payload, 16U) << "an I/O of the length of its list";
+        EXPECT_EQ(discard.bytes, 0xffff'ffffULL * 512);
+    }
+}
+
 TEST(Relay, CountsADisksRequestsByKind) {
     RelayWorld world({.personality = &datapath::block_personality});
     const auto post = [&](std::uint32_t type, const Buffer& data, std::byte status) {
@@ -346,6 +372,19 @@ TEST(Relay, CountsADisksRequestsByKind) {
     post(VIRTIO_BLK_T_IN, {world.buffer(1024), 1024, true}, std::byte{0});
     post(VIRTIO_BLK_T_OUT, {world.buffer(512), 512, false}, std::byte{1});
     post(VIRTIO_BLK_T_GET_ID, {world.buffer(20), 20, true}, std::byte{0});
+    post(VIRTIO_BLK_T_FLUSH, {Iova{0}, 0, false}, std::byte{0});
+    const Iova ranges = world.buffer(48);
+    for (unsigned i = 0; i < 3; ++i) {
+        world.memory.store(ranges + i * 16, virtio_blk_discard_write_zeroes{i, 8U << i, 0});
+    }
+    post(VIRTIO_BLK_T_DISCARD, {ranges, 48, false}, std::byte{0});
+    post(VIRTIO_BLK_T_WRITE_ZEROES, {ranges, 16, false}, std::byte{0});
+    EXPECT_EQ(world.statistics.of(RequestKind::flush).operations.value(), 1U);
+    EXPECT_EQ(world.statistics.of(RequestKind::flush).bytes.value(), 0U);
+    EXPECT_EQ(world.statistics.of(RequestKind::discard).operations.value(), 1U);
+    EXPECT_EQ(world.statistics.of(RequestKind::discard).bytes.value(), (8U + 16U + 32U) * 512);
+    EXPECT_EQ(world.statistics.of(RequestKind::write).operations.value(), 2U);
+    EXPECT_EQ(world.statistics.of(RequestKind::write).bytes.value(), 512U + 8U * 512);
     const auto& reads = world.statistics.of(RequestKind::read);
     EXPECT_EQ(reads.operations.value(), 1U);
     EXPECT_EQ(reads.bytes.value(), 1024U);

@@ -17,6 +17,7 @@ Request parse(const Personality* personality, const virtio::Chain& chain) noexce
     if (personality != nullptr && personality->parse != nullptr) return personality->parse(chain);
     Request request;
     request.payload = virtio::total_length(chain.readable) + virtio::total_length(chain.writable);
+    request.bytes = request.payload;
     return request;
 }
 
@@ -212,7 +213,7 @@ void Relay::record(const Slot& slot, Clock::time_point now) noexcept {
     RequestStatistics& statistics = setup_.statistics.of(slot.request.kind);
     const std::uint64_t time = nanoseconds(now - slot.taken);
     statistics.operations.add();
-    statistics.bytes.add(slot.request.payload);
+    statistics.bytes.add(slot.request.bytes);
     statistics.nanoseconds.add(time);
     statistics.latency.count(time);
     // The status is for the books only: the guest can write it too.

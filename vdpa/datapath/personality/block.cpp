@@ -8,18 +8,51 @@
 namespace viaduct::datapath {
 namespace {
 
-/// The header may lie in several buffers (2.7.4). A private copy: it is read once.
-virtio_blk_outhdr copy_header(std::span<const virtio::Segment> segments) noexcept {
-    virtio_blk_outhdr header{};
-    auto room = std::as_writable_bytes(std::span(&header, 1));
-    for (const virtio::Segment& segment : segments) {
-        if (room.empty()) break;
-        const std::size_t count = std::min(room.size(), segment.bytes.size());
-        if (count == 0) continue;
-        std::memcpy(room.data(), segment.bytes.data(), count);
-        room = room.subspan(count);
+constexpr std::uint64_t sector_bytes = 512;
+
+/// Reads a request's buffers one after the other: what belongs together may lie in several (2.7.4).
+class Reader {
+public:
+    explicit Reader(std::span<const virtio::Segment> segments) noexcept : segments_(segments) {}
+
+    /// A private copy, so that it is read once; zeroes where the buffers end.
+    template <typename T>
+    T take() noexcept {
+        T value{};
+        auto room = std::as_writable_bytes(std::span(&value, 1));
+        while (!room.empty() && !segments_.empty()) {
+            const auto rest = segments_.front().bytes.subspan(done_);
+            const std::size_t count = std::min(room.size(), rest.size());
+            if (count != 0) std::memcpy(room.data(), rest.data(), count);
+            room = room.subspan(count);
+            done_ += count;
+            if (count == rest.size()) next_segment();
+        }
+        return value;
     }
-    return header;
+
+private:
+    void next_segment() noexcept {
+        segments_ = segments_.subspan(1);
+        done_ = 0;
+    }
+
+    std::span<const virtio::Segment> segments_;
+    std::size_t done_ = 0;  // of the first segment
+};
+
+/// More ranges than drivers send; a device that takes more has the rest uncounted.
+constexpr std::uint64_t most_ranges_read = 256;
+
+/// What the ranges cover that follow the header in `length` bytes (5.2.6).
+std::uint64_t sum_ranges(Reader& reader, std::uint64_t length) noexcept {
+    using Range = virtio_blk_discard_write_zeroes;
+    std::uint64_t bytes = 0;
+    const std::uint64_t ranges = std::min(length / sizeof(Range), most_ranges_read);
+    for (std::uint64_t range = 0; range < ranges; ++range) {
+        bytes += std::uint64_t{reader.take<Range>().num_sectors} * sector_bytes;
+    }
+    return bytes;
 }
 
 /// The last byte that the device may write (5.2.6).
@@ -54,10 +87,19 @@ Request parse_block_request(const virtio::Chain& chain) noexcept {
     Request request;
     request.status = find_status(chain.writable);
     if (readable < sizeof(virtio_blk_outhdr) || writable == 0) return request;
-    request.kind = kind_of(copy_header(chain.readable).type);
+    Reader reader(chain.readable);
+    const std::uint32_t type = reader.take<virtio_blk_outhdr>().type;
+    request.kind = kind_of(type);
     const std::uint64_t out = readable - sizeof(virtio_blk_outhdr);
     request.into_device = out != 0;
-    request.payload = out + writable - 1;
+    request.payload = request.bytes = out + writable - 1;
+    if (type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES) {
+        request.bytes = sum_ranges(reader, out);
+    }
+    // Zeroes are as much to write as data is. Discards cost nothing, but for being a request.
+    if (type == VIRTIO_BLK_T_WRITE_ZEROES) {
+        request.payload = std::max(request.payload, request.bytes);
+    }
     return request;
 }
 
@@ -65,7 +107,7 @@ Disk describe_block_device(std::uint64_t features, std::span<const std::byte> co
     std::uint64_t sectors = 0;
     static_assert(offsetof(virtio_blk_config, capacity) == 0);
     std::memcpy(&sectors, config.data(), std::min(sizeof sectors, config.size()));
-    return {.size = sectors * 512,
+    return {.size = sectors * sector_bytes,
             .read_only = (features & virtio::feature::bit(VIRTIO_BLK_F_RO)) != 0};
 }
 

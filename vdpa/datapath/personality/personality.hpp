@@ -16,13 +16,14 @@ inline constexpr std::size_t request_kinds = 5;
 /// "read", "write", …
 const char* name_of(RequestKind kind) noexcept;
 
-/// What a chain asks for, for statistics and throttling. `kind` is the driver's word, and the
-/// driver may change its word afterwards; `payload` and `into_device` are the chain's own, which
-/// nobody can change any more.
+/// What a chain asks for, for statistics and throttling. `kind` and `bytes` are the driver's word,
+/// and the driver may change its word afterwards; what the chain carries and `into_device` are the
+/// chain's own, which nobody can change any more. So no word makes `payload` less than that.
 struct Request {
     RequestKind kind = RequestKind::other;
     bool into_device = false;           // the payload's direction
-    std::uint64_t payload = 0;          // bytes of data, without header and status
+    std::uint64_t payload = 0;          // bytes that limits count; 0: no limit is meant
+    std::uint64_t bytes = 0;            // that are read, written, discarded or zeroed
     const std::byte* status = nullptr;  // where the device puts its verdict, in guest memory
 };
 
