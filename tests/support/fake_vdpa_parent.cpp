@@ -104,6 +104,24 @@ unsigned FakeVdpaParent::use_available(Queue& queue) {
     return count;
 }
 
+void FakeVdpaParent::use_last_first(Queue& queue) {
+    std::byte* const avail = ring(queue, queue.addresses.avail_user_addr, sizeof(std::uint16_t));
+    std::byte* const used = ring(queue, queue.addresses.used_user_addr, sizeof(vring_used_elem));
+    const std::uint16_t end = index_of(avail).load(std::memory_order_acquire);
+    std::uint16_t head = 0;
+    std::memcpy(&head, avail + entries_offset + (end - 1U) % queue.size * sizeof head, sizeof head);
+    const vring_used_elem element{head, 0};
+    const std::uint16_t index = index_of(used).load(std::memory_order_relaxed);
+    std::memcpy(used + entries_offset + index % queue.size * sizeof element, &element,
+                sizeof element);
+    index_of(used).store(static_cast<std::uint16_t>(index + 1), std::memory_order_release);
+    queue.base = end;
+}
+
+void FakeVdpaParent::forget_kicks() {
+    for (const Queue& queue : queues) (void)take(queue.kick);
+}
+
 void FakeVdpaParent::serve_kicks() {
     for (Queue& queue : queues) {
         if (running && !suspended && take(queue.kick) && use_available(queue) != 0) {

@@ -45,8 +45,12 @@ public:
 
     /// Uses all that is available, without interrupting; the number of requests.
     unsigned use_available(Queue& queue);
+    /// Uses the last of them before the others, which it keeps.
+    void use_last_first(Queue& queue);
     /// The same for each queue that was kicked, with an interrupt.
     void serve_kicks();
+    /// Takes the kicks that came, and does nothing about them.
+    void forget_kicks();
     /// False when there is no call to signal.
     [[nodiscard]] bool interrupt(const Queue& queue) const;
     [[nodiscard]] bool interrupt_config() const;

@@ -1,4 +1,6 @@
 // What a test does to the fake node, and asks of it.
+#include <poll.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -44,6 +46,24 @@ unsigned FakeVhostNode::complete(unsigned queue) {
     const unsigned count = parent_.use_available(ring);
     if (count != 0) (void)parent_.interrupt(ring);
     return count;
+}
+
+void FakeVhostNode::use_last_first(unsigned queue) {
+    const std::lock_guard lock(mutex_);
+    FakeVdpaParent::Queue& ring = parent_.queues.at(queue);
+    parent_.use_last_first(ring);
+    (void)parent_.interrupt(ring);
+}
+
+void FakeVhostNode::take_into_hand(unsigned queue, std::uint16_t count) {
+    const std::lock_guard lock(mutex_);
+    std::uint16_t& base = parent_.queues.at(queue).base;
+    base = static_cast<std::uint16_t>(base + count);
+}
+
+void FakeVhostNode::forget_kicks() {
+    const std::lock_guard lock(mutex_);
+    parent_.forget_kicks();
 }
 
 void FakeVhostNode::serve() {
@@ -97,6 +117,12 @@ std::uint64_t FakeVhostNode::accepted_features() const {
 bool FakeVhostNode::suspended() const {
     const std::lock_guard lock(mutex_);
     return parent_.suspended;
+}
+
+bool FakeVhostNode::kicked(unsigned queue) const {
+    const std::lock_guard lock(mutex_);
+    pollfd poll{parent_.queues.at(queue).kick.get(), POLLIN, 0};
+    return ::poll(&poll, 1, 0) == 1;
 }
 
 bool FakeVhostNode::reaches(std::uint64_t iova, std::uint64_t length) const {

@@ -68,6 +68,11 @@ public:
     /// Uses all that the driver has made available, then interrupts. The number of requests: 0 for
     /// a ring that is dead or not where the device reaches it.
     unsigned complete(unsigned queue);
+    /// Uses the last of them before the others, interrupts, and keeps the others for good.
+    void use_last_first(unsigned queue);
+    /// Takes so many from the ring, and uses none.
+    void take_into_hand(unsigned queue, std::uint16_t count);
+    void forget_kicks();
     /// Does so for every queue that is kicked, until stop_serving().
     void serve();
     void stop_serving();
@@ -82,6 +87,7 @@ public:
     [[nodiscard]] std::uint8_t status() const;
     [[nodiscard]] std::uint64_t accepted_features() const;
     [[nodiscard]] bool suspended() const;
+    [[nodiscard]] bool kicked(unsigned queue) const;
     [[nodiscard]] bool reaches(std::uint64_t iova, std::uint64_t length) const;
     /// Resets of a running device with requests not yet used: qemu-storage-daemon aborts at one.
     [[nodiscard]] unsigned resets_in_flight() const;

@@ -101,6 +101,14 @@ public:
         driver(queue).add(std::array{Buffer{memory.allocate(512), 512, true}});
         driver(queue).publish();
     }
+    /// Gives the device `count` buffers that it may write.
+    void post_buffers(unsigned queue, unsigned count) {
+        for (unsigned i = 0; i < count; ++i) {
+            driver(queue).add(std::array{Buffer{memory.allocate(2048, 64), 2048, true}});
+        }
+        driver(queue).publish();
+        guest().guest_kick(queue).signal();
+    }
     /// A request from end to end: posted, kicked, used and called for, with the fake serving.
     bool does_io(unsigned queue = 0) {
         (void)guest().guest_call(queue).take();

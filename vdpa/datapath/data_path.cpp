@@ -185,7 +185,11 @@ RingBases DataPath::hold_slow(const SwitchOptions& options) {
             "suspended");
     }
     SlowPath& relays = *setup_.slow_path;
-    suspend_device();
+    try {
+        suspend_device();
+    } catch (const Error& failure) {
+        throw PathUnchanged("{}", failure.what());
+    }
     relays.order(Order::hold);
     const bool rested = relays.wait_for_rest(Clock::now() + options.timeout);
     if (auto bases = rested ? relays.rewound() : std::nullopt) return *bases;
@@ -193,7 +197,8 @@ RingBases DataPath::hold_slow(const SwitchOptions& options) {
         resume_device();
         relays.order(Order::run);
     }
-    throw PathUnchanged("the device does not use its buffers in their order");
+    if (rested) throw PathUnchanged("the device does not use its buffers in their order");
+    give_up(options);
 }
 
 void DataPath::give_up(const SwitchOptions& options) {
@@ -270,11 +275,18 @@ bool DataPath::rest(std::chrono::milliseconds timeout) {
 
 bool DataPath::come_to_rest(std::chrono::milliseconds timeout) {
     resting_ = true;
-    if (kind_ == PathKind::slow) {
+    const auto deadline = Clock::now() + timeout;
+    const bool slow = kind_ == PathKind::slow;
+    if (slow && drains()) {
         setup_.slow_path->order(Order::pause);
-        if (drains()) return setup_.slow_path->wait_for_rest(Clock::now() + timeout);
+        return setup_.slow_path->wait_for_rest(deadline);
     }
     if (can_suspend()) suspend_device();
+    if (slow) {
+        // Held, the relays have handed back what the device had used, and write no more.
+        setup_.slow_path->order(suspended_ ? Order::hold : Order::pause);
+        return !suspended_ || setup_.slow_path->wait_for_rest(deadline);
+    }
     if (!drains()) return true;
     return suspended_ ? suspended_bases(timeout).has_value() : wait_until_idle(timeout);
 }
@@ -313,7 +325,12 @@ void DataPath::suspend_device() {
 void DataPath::resume_device() {
     setup_.device.resume();
     suspended_ = false;
-    kick_all_queues();
+    // A kick that came while it was suspended may be lost.
+    if (kind_ == PathKind::slow) {
+        setup_.slow_path->kick_device();
+    } else {
+        kick_all_queues();
+    }
 }
 
 bool DataPath::can_suspend() const {

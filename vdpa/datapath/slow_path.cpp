@@ -69,6 +69,12 @@ void SlowPath::stop_relays() noexcept {
     relays_.clear();
 }
 
+void SlowPath::kick_device() const noexcept {
+    for (unsigned queue = 0; queue < rings_.size(); ++queue) {
+        if (rings_[queue]) device_notifiers_[queue].kick.signal();
+    }
+}
+
 void SlowPath::order(RelayThread::Order order) {
     for (const auto& relay : relays_) {
         if (relay) relay->order(order);

@@ -58,6 +58,9 @@ public:
     /// Ends the relays; what is in flight is nobody's any more.
     void stop_relays() noexcept;
 
+    /// Kicks the device once for each of its rings.
+    void kick_device() const noexcept;
+
     void order(RelayThread::Order order);
     /// After pause, leave or discard: nothing is in flight. False at the deadline.
     bool wait_for_rest(RelayThread::Clock::time_point deadline);
