@@ -119,6 +119,20 @@ TEST(GuestDeviceStop, AStoppedDeviceCanBeReset) {
     EXPECT_TRUE(world.does_io());
 }
 
+TEST(GuestDeviceStop, AResetWaitsAgainForWhatTheStopDidNotWaitFor) {
+    GuestWorld world;
+    world.options.drain_timeout = std::chrono::milliseconds(50);
+    ASSERT_TRUE(world.run());
+    world.post();
+    world.guest().stop();
+    std::jthread device([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        (void)world.node.complete(0);
+    });
+    world.guest().reset();
+    EXPECT_EQ(world.node.resets_in_flight(), 0U);
+}
+
 TEST(GuestDeviceStop, AStoppedDeviceCanBeClosed) {
     GuestWorld world("vdpa_sim_block");
     ASSERT_TRUE(world.run());

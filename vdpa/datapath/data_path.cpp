@@ -304,6 +304,8 @@ bool DataPath::reset(bool stopped, std::chrono::milliseconds timeout) {
         setup_.slow_path->order(Order::discard);
         rested = stopped || !drains() || setup_.slow_path->wait_for_rest(Clock::now() + timeout);
     } else if (!stopped) {
+        // A stop may have given up waiting; whoever resets waits again.
+        if (!at_rest_) resting_ = false;
         rested = rest(timeout);
     }
     abandon();
