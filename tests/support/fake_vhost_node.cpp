@@ -277,6 +277,7 @@ void FakeVhostNode::reset() {
     status_ = 0;
     accepted_features_ = 0;
     features_valid_ = false;
+    if (config_before_writes_) answers.config = *std::exchange(config_before_writes_, {});
     parent_.reset(has_backend_feature(VHOST_BACKEND_F_IOTLB_PERSIST));
 }
 
@@ -300,6 +301,7 @@ int FakeVhostNode::set_config(void* argument) {
         return E2BIG;
     }
     const std::byte* const first = static_cast<std::byte*>(argument) + sizeof header;
+    if (!config_before_writes_) config_before_writes_ = answers.config;
     config_writes_.emplace_back(header.off, std::vector(first, first + header.len));
     std::memcpy(answers.config.data() + header.off, first, header.len);
     return 0;

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -139,6 +140,7 @@ private:
     FakeIotlb iotlb_;
     std::vector<Mapping> doorbells_;
     ConfigWrites config_writes_;
+    std::optional<std::vector<std::byte>> config_before_writes_;  // a reset brings it back
     std::uint64_t accepted_features_ = 0;
     std::uint64_t backend_features_ = 0;
     unsigned resets_in_flight_ = 0;

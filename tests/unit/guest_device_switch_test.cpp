@@ -1,4 +1,7 @@
 // The switch as the device behind sees it.
+#include <linux/virtio_blk.h>
+
+#include <algorithm>
 #include <future>
 
 #include <gmock/gmock.h>
@@ -12,6 +15,7 @@ namespace {
 using datapath::Policy;
 using testing::Contains;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::StartsWith;
 
 std::string set(GuestWorld& world, Policy policy) {
@@ -53,6 +57,83 @@ TEST(GuestDeviceSwitch, NotifiesBothSidesOfEveryQueueOnceItIsThere) {
             EXPECT_TRUE(world.guest().guest_call(queue).pending()) << queue;
         }
     }
+}
+
+/// A disk whose driver may choose the cache mode, which a reset brings back to write-back.
+class DiskWithACacheMode : public testing::Test {
+protected:
+    static constexpr std::uint32_t wce = offsetof(virtio_blk_config, wce);
+    using Writes = FakeVhostNode::ConfigWrites;
+
+    DiskWithACacheMode() {
+        world_.node.answers.features |= virtio::feature::bit(VIRTIO_BLK_F_CONFIG_WCE);
+        world_.node.answers.config.at(wce) = std::byte{1};
+        EXPECT_TRUE(world_.run());
+    }
+    void choose(std::byte mode) { world_.guest().write_config(wce, std::array{mode}); }
+    std::byte mode() {
+        std::array<std::byte, 1> byte{};
+        world_.guest().read_config(wce, byte);
+        return byte[0];
+    }
+    /// Where in the log; its end when it is not there.
+    std::ptrdiff_t place_of(const std::string& call) {
+        const auto log = world_.node.log();
+        return std::find_if(log.begin(), log.end(),
+                            [&](const auto& line) { return line.starts_with(call); }) -
+               log.begin();
+    }
+
+    GuestWorld world_;
+};
+
+TEST_F(DiskWithACacheMode, HasTheOneThatItsGuestChoseOnEveryPath) {
+    choose(std::byte{0});
+    Writes expected{{wce, {std::byte{0}}}};
+    for (const Policy policy : {Policy::slow, Policy::fast, Policy::slow}) {
+        world_.node.clear_log();
+        ASSERT_EQ(set(world_, policy), "");
+        EXPECT_EQ(mode(), std::byte{0});
+        expected.push_back(expected.front());
+        EXPECT_EQ(world_.node.config_writes(), expected);
+        EXPECT_LT(place_of("SET_CONFIG 32"), place_of("SET_STATUS 0xf"))
+            << "requests would be served under another mode";
+    }
+}
+
+TEST_F(DiskWithACacheMode, IsToldNothingWhereTheResetChangesNothing) {
+    ASSERT_EQ(set(world_, Policy::slow), "");
+    choose(std::byte{1});
+    ASSERT_EQ(set(world_, Policy::fast), "");
+    EXPECT_EQ(world_.node.config_writes(), (Writes{{wce, {std::byte{1}}}})) << "the guest's own";
+}
+
+TEST_F(DiskWithACacheMode, WhoseConfigurationCannotBeReadStaysWhereItIs) {
+    choose(std::byte{0});
+    world_.node.clear_log();
+    world_.node.fail_next("GET_CONFIG", EIO);
+    EXPECT_THAT(set(world_, Policy::slow), HasSubstr("VHOST_VDPA_GET_CONFIG"));
+    EXPECT_EQ(world_.guest().state(), datapath::GuestDevice::State::fast);
+    EXPECT_THAT(world_.node.log_of("SET_STATUS"), IsEmpty());
+    EXPECT_THAT(world_.broken(), IsEmpty());
+    EXPECT_EQ(mode(), std::byte{0});
+}
+
+TEST_F(DiskWithACacheMode, ThatCannotBeWrittenAgainStaysOnTheOldPathWithIt) {
+    choose(std::byte{0});
+    world_.node.fail_next("SET_CONFIG", EIO);
+    EXPECT_THAT(set(world_, Policy::slow), HasSubstr("VHOST_VDPA_SET_CONFIG"));
+    EXPECT_EQ(world_.guest().state(), datapath::GuestDevice::State::fast);
+    EXPECT_EQ(mode(), std::byte{0});
+    EXPECT_THAT(world_.broken(), IsEmpty());
+}
+
+TEST(GuestDeviceSwitch, LooksAtNoCacheModeThatWasNotNegotiated) {
+    GuestWorld world;
+    ASSERT_TRUE(world.run());
+    world.node.clear_log();
+    ASSERT_EQ(set(world, Policy::slow), "");
+    EXPECT_THAT(world.node.log_of("GET_CONFIG "), IsEmpty());
 }
 
 TEST(GuestDeviceSwitch, SetsTheCallsOfThePathThatItGoesTo) {

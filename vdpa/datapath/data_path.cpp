@@ -59,9 +59,7 @@ SwitchReport DataPath::move(PathKind to, const SwitchOptions& options) {
     const bool rested = resting_;
     SwitchReport report{.from = from, .to = to, .in_flight = count_in_flight()};
     Standing standing;
-    if (const auto kept = kept_part(standing); !kept.empty()) {
-        setup_.device.read_config(setup_.personality->kept.offset, kept);
-    }
+    read_kept_part(standing);
     const auto start = Clock::now();
     std::optional<VcpusPaused> paused;
     standing.bases = quiet(options, paused);
@@ -225,15 +223,10 @@ void DataPath::rewire(PathKind kind, const Standing& standing,
         ask_for_kicks(setup_.memory, queues_, standing.bases,
                       (features_ & virtio::feature::event_idx) != 0);
     }
+    // Before the first request is served: a write under another cache mode would be less durable
+    // than the guest thinks.
+    restore_kept_part(standing);
     serve(kind, standing.bases);
-    Standing now;
-    if (const auto kept = kept_part(now); !kept.empty()) {
-        setup_.device.read_config(setup_.personality->kept.offset, kept);
-        if (now.kept != standing.kept) {
-            setup_.device.write_config(setup_.personality->kept.offset,
-                                       std::span(standing.kept).first(kept.size()));
-        }
-    }
     notify_both_sides();
 }
 
@@ -258,6 +251,26 @@ void DataPath::notify_both_sides() const noexcept {
     for (unsigned queue = 0; queue < queues_.size(); ++queue) {
         if (queues_[queue].enabled) setup_.notifiers[queue].call.signal();
     }
+}
+
+void DataPath::read_kept_part(Standing& standing) {
+    const auto kept = kept_part(standing);
+    if (kept.empty()) return;
+    try {
+        setup_.device.read_config(setup_.personality->kept.offset, kept);
+    } catch (const Error& failure) {
+        throw PathUnchanged("{}", failure.what());
+    }
+}
+
+void DataPath::restore_kept_part(const Standing& standing) {
+    Standing now;
+    const auto kept = kept_part(now);
+    if (kept.empty()) return;
+    setup_.device.read_config(setup_.personality->kept.offset, kept);
+    if (now.kept == standing.kept) return;
+    setup_.device.write_config(setup_.personality->kept.offset,
+                               std::span(standing.kept).first(kept.size()));
 }
 
 std::span<std::byte> DataPath::kept_part(Standing& standing) const noexcept {

@@ -119,6 +119,9 @@ private:
                  const std::string& failure);
     void serve(PathKind kind, const RingBases& bases);
     void notify_both_sides() const noexcept;
+    /// Throws PathUnchanged.
+    void read_kept_part(Standing& standing);
+    void restore_kept_part(const Standing& standing);
     [[nodiscard]] std::span<std::byte> kept_part(Standing& standing) const noexcept;
 
     void suspend_device();
