@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
@@ -238,7 +239,10 @@ void GuestDevice::break_device(const std::string& reason) {
     }
     needs_reset_ = true;
     config_call_.signal();
-    if (observer_.on_broken) observer_.on_broken(reason);
+    // A guest that resets it again and again must not flood whoever listens.
+    if (std::exchange(told_broken_, reason) != reason && observer_.on_broken) {
+        observer_.on_broken(reason);
+    }
 }
 
 void GuestDevice::on_device_config_call() {
@@ -306,6 +310,7 @@ bool GuestDevice::start(std::span<const virtio::QueueSetup> queues) noexcept {
             const PathKind kind = wanted_path();
             path_->start(kind, queues);
             state_ = kind == PathKind::fast ? State::fast : State::slow;
+            told_broken_.clear();
             doorbells_shown_ = kind == PathKind::fast;
         });
     });

@@ -57,7 +57,8 @@ public:
     using Open = std::function<std::unique_ptr<vdpa::Device>()>;
     /// Told of what happens of itself, on the control thread.
     struct Observer {
-        std::function<void(const std::string& reason)> on_broken;  // once each time
+        /// Once for each reason, until the device has served its guest again.
+        std::function<void(const std::string& reason)> on_broken;
         std::function<void(const SwitchReport& report)> on_switched;
     };
 
@@ -200,6 +201,7 @@ private:
 
     // The control thread's.
     bool device_stopped_ = false;  // of its own: it asks for a reset
+    std::string told_broken_;      // the last reason, while the device has not served since
     std::function<void()> doorbell_listener_;
     std::unique_ptr<SlowPath> slow_path_;  // outlives the device, which works on its rings
     std::unique_ptr<vdpa::Device> device_;
