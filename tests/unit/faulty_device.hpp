@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "devices/virtio/spec.hpp"
 #include "vdpa/device.hpp"
 
 namespace viaduct::test {
@@ -17,7 +18,10 @@ public:
     struct Abilities {
         bool suspend = true;
         bool ring_state = true;
+        bool keeps_map = true;  // over a reset
         std::uint64_t features = ~std::uint64_t{0};  // of those that the real one has
+        /// Asked each time that FEATURES_OK is read back.
+        std::function<bool()> refuses_features_ok{};
     };
 
     FaultyDevice(std::unique_ptr<vdpa::Device> real, Abilities abilities, const Before& before)
@@ -34,14 +38,20 @@ public:
     bool supports_suspend() override { return abilities_.suspend; }
     bool supports_resume() override { return abilities_.suspend; }
     bool supports_ring_state() override { return abilities_.ring_state; }
-    bool keeps_map_over_reset() override { return real_->keeps_map_over_reset(); }
+    bool keeps_map_over_reset() override {
+        return abilities_.keeps_map && real_->keeps_map_over_reset();
+    }
     void set_features(std::uint64_t features) override {
         before_("set_features");
         real_->set_features(features);
     }
     std::uint8_t status() override {
         before_("status");
-        return real_->status();
+        const std::uint8_t status = real_->status();
+        constexpr std::uint8_t asked = virtio::status::features_ok | virtio::status::driver_ok;
+        const bool refused = (status & asked) == virtio::status::features_ok &&
+                             abilities_.refuses_features_ok && abilities_.refuses_features_ok();
+        return refused ? static_cast<std::uint8_t>(status & ~virtio::status::features_ok) : status;
     }
     void wait_for_answer() override {
         before_("wait_for_answer");
@@ -67,7 +77,10 @@ public:
         before_("map");
         real_->map(regions);
     }
-    void unmap(std::span<const MemoryRegion> regions) override { real_->unmap(regions); }
+    void unmap(std::span<const MemoryRegion> regions) override {
+        before_("unmap");
+        real_->unmap(regions);
+    }
     void set_queue_size(unsigned queue, std::uint16_t entries) override {
         before_("set_queue_size");
         real_->set_queue_size(queue, entries);

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/repeated.hpp"
-#include "tests/unit/soft_held_image.hpp"
 #include "tests/unit/switch_world.hpp"
 
 namespace viaduct::test {
@@ -149,18 +148,26 @@ TEST(Switch, OfADeviceThatNeedsAResetBreaksItWhereThatWasAskedForAndTheNextStart
 
 /// Which operation fails, and which time it is called in the switch.
 class SwitchWithAFault
-    : public testing::TestWithParam<std::tuple<std::string, bool, bool, unsigned>> {};
+    : public testing::TestWithParam<std::tuple<std::string, bool, bool, unsigned>> {
+protected:
+    /// Only a device that forgets its map over a reset is asked to map again.
+    static bool keeps_map() {
+        const auto& operation = std::get<0>(GetParam());
+        return operation != "map" && operation != "unmap";
+    }
+};
 
 INSTANTIATE_TEST_SUITE_P(
     Steps, SwitchWithAFault,
     testing::Combine(testing::Values("reset", "set_features", "set_status", "status",
                                      "set_queue_size", "set_ring_addresses", "set_ring_state",
-                                     "set_kick", "set_call", "set_config_call", "enable_queue"),
+                                     "set_kick", "set_call", "set_config_call", "enable_queue",
+                                     "unmap", "map"),
                      testing::Bool(), testing::Bool(), testing::Values(1U, 2U)));
 
 TEST_P(SwitchWithAFault, LeavesTheGuestOnItsOldPath) {
     const auto& [operation, to_slow, suspend, which] = GetParam();
-    SwitchWorld world({.queues = 2, .suspend = suspend});
+    SwitchWorld world({.queues = 2, .suspend = suspend, .keeps_map = keeps_map()});
     ASSERT_TRUE(world.run());
     if (!to_slow) {
         ASSERT_TRUE(succeeded(world.set(Policy::slow)));
@@ -196,7 +203,7 @@ TEST_P(SwitchWithAFault, LeavesTheGuestOnItsOldPath) {
 
 TEST_P(SwitchWithAFault, ThatStaysBreaksTheDeviceUntilItsGuestResetsIt) {
     const auto& [operation, to_slow, suspend, which] = GetParam();
-    SwitchWorld world({.queues = 2, .suspend = suspend});
+    SwitchWorld world({.queues = 2, .suspend = suspend, .keeps_map = keeps_map()});
     ASSERT_TRUE(world.run());
     if (!to_slow) {
         ASSERT_TRUE(succeeded(world.set(Policy::slow)));
@@ -204,6 +211,7 @@ TEST_P(SwitchWithAFault, ThatStaysBreaksTheDeviceUntilItsGuestResetsIt) {
     world.before = [name = operation](const std::string& called) {
         if (called == name) throw Error("{} fails on purpose", name);
     };
+    for (unsigned queue = 0; queue < 2; ++queue) world.post_reads(10, queue);
     EXPECT_THAT(reason(world.set(to_slow ? Policy::slow : Policy::fast)), HasSubstr("on purpose"));
     EXPECT_EQ(world.guest().state(), GuestDevice::State::broken);
     EXPECT_TRUE(world.guest().needs_reset());
@@ -218,14 +226,46 @@ TEST_P(SwitchWithAFault, ThatStaysBreaksTheDeviceUntilItsGuestResetsIt) {
 }
 
 TEST(Switch, WithoutSuspendDrainsWhatFailsToSuspend) {
-    SwitchWorld world({});
+    for (const char* const operation : {"suspend", "ring_state"}) {
+        SwitchWorld world({});
+        ASSERT_TRUE(world.run());
+        world.start_load();
+        world.before = [operation](const std::string& called) {
+            if (called == operation) throw Error("it fails on purpose");
+        };
+        const auto outcome = world.set(Policy::slow);
+        EXPECT_TRUE(succeeded(outcome)) << reason(outcome);
+        world.finish_load();
+    }
+}
+
+TEST(Switch, ADeviceThatDoesNotKeepFeaturesOkStaysWhereItWasOrBreaks) {
+    for (const unsigned refusals : {1U, 2U}) {
+        SwitchWorld world({});
+        ASSERT_TRUE(world.run());
+        if (refusals == 1) world.start_load();
+        world.refusals = refusals;
+        const auto outcome = world.set(Policy::slow);
+        EXPECT_THAT(reason(outcome), HasSubstr("refuses the features"));
+        EXPECT_EQ(world.refusals, 0U);
+        if (refusals == 2) {
+            // The old path could not be built again either.
+            EXPECT_EQ(world.guest().state(), GuestDevice::State::broken);
+            continue;
+        }
+        EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
+        world.finish_load();
+        EXPECT_THAT(world.broken(), IsEmpty());
+    }
+}
+
+TEST(Switch, OfADeviceThatCannotTakeOverARingIsRefusedWithTheReason) {
+    SwitchWorld world({.ring_state = false});
+    EXPECT_FALSE(world.guest().switchable());
     ASSERT_TRUE(world.run());
+    EXPECT_THAT(reason(world.set(Policy::slow)), HasSubstr("begin where another has left it"));
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
     world.start_load();
-    world.before = [](const std::string& called) {
-        if (called == "suspend") throw Error("suspend fails on purpose");
-    };
-    const auto outcome = world.set(Policy::slow);
-    EXPECT_TRUE(succeeded(outcome)) << reason(outcome);
     world.finish_load();
 }
 
@@ -256,8 +296,21 @@ TEST(Switch, AnOperationThatTakesLongHoldsUpNobodyElse) {
     EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
     EXPECT_FALSE(world.guest().needs_reset());
     EXPECT_EQ(world.guest().records().size(), 1U);
+    // A configuration access waits for it; other devices do not.
+    auto config = std::async(std::launch::async, [&] {
+        std::array<std::byte, 8> capacity{};
+        world.guest().read_config(0, capacity);
+        return capacity;
+    });
+    SwitchWorld other({});
+    ASSERT_TRUE(other.run());
+    other.start_load();
+    EXPECT_TRUE(succeeded(other.set(Policy::slow)));
+    other.finish_load();
+    EXPECT_EQ(config.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
     go.set_value();
     EXPECT_TRUE(succeeded(promise.get_future().get()));
+    EXPECT_NE(config.get(), (std::array<std::byte, 8>{}));
 }
 
 TEST(Switch, AVcpuStoppedBetweenItsAvailIdxStoreAndItsNotifyDoesNotMakeADrainTimeOut) {
@@ -272,133 +325,6 @@ TEST(Switch, AVcpuStoppedBetweenItsAvailIdxStoreAndItsNotifyDoesNotMakeADrainTim
     const auto outcome = world.set(Policy::slow, {.timeout = std::chrono::seconds(10)});
     EXPECT_TRUE(succeeded(outcome)) << reason(outcome);
     EXPECT_TRUE(world.driver().take_used());
-}
-
-/// A device that sits on one request, with SUSPEND or without.
-class SwitchWithARequestHeld : public testing::TestWithParam<std::tuple<bool, bool>> {
-protected:
-    SwitchWithARequestHeld()
-        : world_({.suspend = std::get<1>(GetParam()),
-                  .drain_timeout = std::chrono::milliseconds(50),
-                  .make_device = [this] {
-                      return std::make_unique<soft::SoftDevice>(std::make_unique<HeldImage>(gate_),
-                                                                soft::SoftDeviceOptions{});
-                  }}) {
-        EXPECT_TRUE(world_.run());
-        if (!to_slow()) {
-            EXPECT_TRUE(succeeded(world_.set(Policy::slow)));
-        }
-        post_read();
-        if (!to_slow()) wait_until_taken();
-        // The device has it, as far as can be seen from here.
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    ~SwitchWithARequestHeld() override {
-        if (!released_) release();
-    }
-    static bool to_slow() { return std::get<0>(GetParam()); }
-    void post_read() {
-        const Iova header = world_.memory.allocate(16, 16);
-        world_.memory.store(header, virtio_blk_outhdr{VIRTIO_BLK_T_IN, 0, 0});
-        world_.driver().add(std::array{Buffer{header, 16, false},
-                                       Buffer{world_.memory.allocate(sector, 512), sector, true},
-                                       Buffer{world_.memory.allocate(1, 1), 1, true}});
-        world_.driver().publish();
-        world_.guest().guest_kick(0).signal();
-    }
-    void wait_until_taken() {
-        const auto& chains = world_.guest().records()[0].statistics.chains;
-        EXPECT_TRUE(eventually([&] { return chains.value() != 0; }));
-    }
-    SwitchOutcome try_to_switch(bool break_on_timeout) {
-        return world_.set(
-            to_slow() ? Policy::slow : Policy::fast,
-            {.timeout = std::chrono::milliseconds(50), .break_on_timeout = break_on_timeout});
-    }
-    void release() {
-        released_ = true;
-        gate_.release(Bytes(sector, std::byte{7}));
-    }
-    bool request_comes_back() {
-        return eventually([this] { return world_.driver().take_used().has_value(); });
-    }
-
-    HeldImage::Gate gate_;
-    SwitchWorld world_;
-    bool released_ = false;
-};
-
-INSTANTIATE_TEST_SUITE_P(Directions, SwitchWithARequestHeld,
-                         testing::Combine(testing::Bool(), testing::Bool()));
-
-TEST_P(SwitchWithARequestHeld, GivesUpAfterItsTimeAndChangesNothing) {
-    EXPECT_THAT(reason(try_to_switch(false)), HasSubstr("still in flight after 50 ms"));
-    EXPECT_EQ(world_.guest().state(),
-              to_slow() ? GuestDevice::State::fast : GuestDevice::State::slow);
-    release();
-    EXPECT_TRUE(request_comes_back());
-    EXPECT_TRUE(succeeded(try_to_switch(false)));
-}
-
-TEST_P(SwitchWithARequestHeld, OfAStoppedMachineGivesUpToo) {
-    world_.guest().stop();
-    EXPECT_THAT(reason(try_to_switch(false)), HasSubstr("still in flight after 50 ms"));
-    world_.guest().resume();
-    release();
-    EXPECT_TRUE(request_comes_back());
-    EXPECT_TRUE(succeeded(try_to_switch(false)));
-}
-
-TEST_P(SwitchWithARequestHeld, StopsAfterItsTimeAndGoesOnWithIt) {
-    for (unsigned round = 0; round < 2; ++round) {
-        world_.in_time([&] { world_.guest().stop(); });
-        world_.guest().resume();
-    }
-    release();
-    EXPECT_TRUE(request_comes_back());
-    EXPECT_THAT(world_.broken(), IsEmpty());
-}
-
-TEST_P(SwitchWithARequestHeld, IsResetAfterItsTime) {
-    world_.in_time([&] { world_.guest().reset(); });
-    EXPECT_EQ(world_.guest().state(), GuestDevice::State::idle);
-    EXPECT_THAT(world_.broken(), IsEmpty());
-}
-
-TEST_P(SwitchWithARequestHeld, BreaksTheDeviceWhereThatWasAskedFor) {
-    EXPECT_THAT(reason(try_to_switch(true)), HasSubstr("still in flight after 50 ms"));
-    EXPECT_EQ(world_.guest().state(), GuestDevice::State::broken);
-    EXPECT_THAT(world_.broken(), SizeIs(1));
-    EXPECT_EQ(world_.guest().policy(), to_slow() ? Policy::slow : Policy::fast);
-    world_.reset();
-    ASSERT_TRUE(world_.run());
-    EXPECT_EQ(world_.guest().state(),
-              to_slow() ? GuestDevice::State::slow : GuestDevice::State::fast)
-        << "its guest has escaped by a reset";
-}
-
-TEST_P(SwitchWithARequestHeld, MayComeBackWhileTheBrokenDeviceIsClosed) {
-    world_.before = [this](const std::string& called) {
-        if (called != "close" || released_) return;
-        release();
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    };
-    EXPECT_THAT(reason(try_to_switch(true)), HasSubstr("still in flight after 50 ms"));
-    EXPECT_TRUE(released_);
-    world_.before = [](const std::string&) {};
-}
-
-TEST_P(SwitchWithARequestHeld, TakesLimitsWhileItIsBroken) {
-    EXPECT_THAT(reason(try_to_switch(true)), HasSubstr("still in flight after 50 ms"));
-    ASSERT_TRUE(succeeded(world_.set(Policy::automatic)));
-    const auto outcome = world_.throttle({.iops = {.average = 1, .maximum = 1}});
-    ASSERT_TRUE(succeeded(outcome)) << reason(outcome);
-    world_.reset();
-    ASSERT_TRUE(world_.run());
-    EXPECT_EQ(world_.guest().state(), GuestDevice::State::slow);
-    for (unsigned i = 0; i < 10; ++i) post_read();
-    const auto& waiting = world_.guest().records()[0].statistics.throttled_requests;
-    EXPECT_TRUE(eventually([&] { return waiting.value() != 0; })) << "no limit is in force";
 }
 
 }  // namespace

@@ -74,21 +74,6 @@ TEST(ThrottledDevice, ThatItsOperatorKeepsOnTheFastPathTakesNoLimits) {
 /// One request goes, the others wait for seconds.
 constexpr ThrottleLimits one_in_ten_seconds{.iops = {.average = 1, .maximum = 1}};
 
-void post_reads(SwitchWorld& world, unsigned count) {
-    for (unsigned i = 0; i < count; ++i) {
-        const Iova header = world.memory.allocate(16, 16);
-        world.memory.store(header, virtio_blk_outhdr{VIRTIO_BLK_T_IN, 0, 0});
-        const Iova content = world.memory.allocate(sector, 512);
-        world.memory.store(content, std::uint32_t{0xdeadbeef});
-        const Iova status = world.memory.allocate(1, 1);
-        world.memory.store(status, std::byte{0xee});
-        world.driver().add(std::array{Buffer{header, 16, false}, Buffer{content, sector, true},
-                                      Buffer{status, 1, true}});
-    }
-    world.driver().publish();
-    world.guest().guest_kick(0).signal();
-}
-
 void wait_until_some_wait(SwitchWorld& world, unsigned count) {
     const auto& waiting = world.guest().records()[0].statistics.throttled_requests;
     EXPECT_TRUE(eventually([&] { return waiting.value() >= count; }))
@@ -99,7 +84,7 @@ TEST(ThrottledDevice, ForwardsWhatWaitsWhenTheLimitsGo) {
     SwitchWorld world({});
     ASSERT_TRUE(world.run());
     ASSERT_TRUE(succeeded(world.throttle(one_in_ten_seconds)));
-    post_reads(world, 20);
+    world.post_reads(20);
     wait_until_some_wait(world, 10);
     EXPECT_TRUE(succeeded(world.throttle({})));
     EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
@@ -110,7 +95,7 @@ TEST(ThrottledDevice, ForgetsWhatWaitsWhenItsGuestResetsIt) {
     SwitchWorld world({});
     ASSERT_TRUE(world.run());
     ASSERT_TRUE(succeeded(world.throttle(one_in_ten_seconds)));
-    post_reads(world, 20);
+    world.post_reads(20);
     wait_until_some_wait(world, 10);
     unsigned used = 0;
     const auto start = std::chrono::steady_clock::now();
@@ -130,7 +115,7 @@ TEST(ThrottledDevice, ComesToRestWithRequestsThatWaitAndGoesOnWithThem) {
     SwitchWorld world({});
     ASSERT_TRUE(world.run());
     ASSERT_TRUE(succeeded(world.throttle(one_in_ten_seconds)));
-    post_reads(world, 20);
+    world.post_reads(20);
     wait_until_some_wait(world, 10);
     const auto start = std::chrono::steady_clock::now();
     world.guest().stop();

@@ -167,6 +167,7 @@ struct SwitchTerms {
     unsigned depth = 4;
     bool suspend = true;
     bool ring_state = true;
+    bool keeps_map = true;
     bool event_idx = true;
     bool indirect = true;
     std::optional<datapath::Policy> policy{};
@@ -211,11 +212,27 @@ public:
         return guest().accept_features(guest().offered_features()) && guest().start(setups);
     }
     void start_load() {
-        for (unsigned queue = 0; queue < terms_.queues; ++queue) {
-            loads_.push_back(std::make_unique<VerifyingLoad>(
-                memory, driver(queue), vcpus, guest().guest_kick(queue), guest().guest_call(queue),
-                queue * 256, terms_.depth, terms_.indirect));
+        for (unsigned queue = 0; queue < terms_.queues; ++queue) start_load_of(queue);
+    }
+    void start_load_of(unsigned queue) {
+        loads_.push_back(std::make_unique<VerifyingLoad>(
+            memory, driver(queue), vcpus, guest().guest_kick(queue), guest().guest_call(queue),
+            queue * 256, terms_.depth, terms_.indirect));
+    }
+    /// Makes that many requests available, for whoever looks at them.
+    void post_reads(unsigned count, unsigned queue = 0) {
+        for (unsigned i = 0; i < count; ++i) {
+            const Iova header = memory.allocate(16, 16);
+            memory.store(header, virtio_blk_outhdr{VIRTIO_BLK_T_IN, 0, 0});
+            const Iova content = memory.allocate(sector, 512);
+            memory.store(content, std::uint32_t{0xdeadbeef});
+            const Iova status = memory.allocate(1, 1);
+            memory.store(status, std::byte{0xee});
+            driver(queue).add(std::array{Buffer{header, 16, false}, Buffer{content, sector, true},
+                                         Buffer{status, 1, true}});
         }
+        driver(queue).publish();
+        guest().guest_kick(queue).signal();
     }
     /// Expects that every request came back once and right, and that some did.
     void finish_load() {
@@ -276,6 +293,7 @@ public:
     VcpuLock vcpus;
     FaultyDevice::Before before = [](const std::string&) {};
     std::atomic<unsigned> switches = 0;
+    std::atomic<unsigned> refusals = 0;  // of FEATURES_OK, that are still to come
 
 private:
     std::unique_ptr<vdpa::Device> open() {
@@ -288,7 +306,13 @@ private:
         auto device =
             terms_.make_device ? terms_.make_device() : std::make_unique<soft::SoftDevice>(options);
         return std::make_unique<FaultyDevice>(
-            std::move(device), FaultyDevice::Abilities{terms_.suspend, terms_.ring_state, features},
+            std::move(device),
+            FaultyDevice::Abilities{
+                .suspend = terms_.suspend,
+                .ring_state = terms_.ring_state,
+                .keeps_map = terms_.keeps_map,
+                .features = features,
+                .refuses_features_ok = [this] { return refusals != 0 && refusals-- != 0; }},
             before);
     }
 
