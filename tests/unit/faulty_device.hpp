@@ -18,7 +18,7 @@ public:
     struct Abilities {
         bool suspend = true;
         bool ring_state = true;
-        bool keeps_map = true;  // over a reset
+        bool keeps_map = true;                       // over a reset
         std::uint64_t features = ~std::uint64_t{0};  // of those that the real one has
         /// Asked each time that FEATURES_OK is read back.
         std::function<bool()> refuses_features_ok{};

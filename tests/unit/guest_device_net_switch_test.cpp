@@ -35,8 +35,7 @@ protected:
         std::promise<std::string> done;
         world_.guest().set_policy(policy, {.timeout = std::chrono::seconds(1)},
                                   [&](const datapath::SwitchOutcome& outcome) {
-                                      const auto* const reason =
-                                          std::get_if<std::string>(&outcome);
+                                      const auto* const reason = std::get_if<std::string>(&outcome);
                                       done.set_value(reason == nullptr ? "" : *reason);
                                   });
         return done.get_future().get();
@@ -134,8 +133,8 @@ TEST_F(Card, WithBuffersInHandStaysOnTheFastPath) {
     world_.node.clear_log();
     EXPECT_THAT(set(Policy::slow), HasSubstr("suspended with none in hand"));
     EXPECT_EQ(state(), State::fast);
-    EXPECT_THAT(world_.node.log(), AllOf(Contains("SUSPEND"), Contains("RESUME"),
-                                         Not(Contains("vCPUs paused"))));
+    EXPECT_THAT(world_.node.log(),
+                AllOf(Contains("SUSPEND"), Contains("RESUME"), Not(Contains("vCPUs paused"))));
 }
 
 TEST_F(Card, IsKickedAfterASuspensionOnTheSlowPath) {

@@ -52,17 +52,22 @@ const std::vector<Trick>& tricks() {
          },
          RingFault::chain_too_long},
         {"LoopToItself",
-         [](RelayWorld& world) { world.driver.set_descriptor(0, {world.buffer(), 16, descriptor_flag::next, 0}); },
+         [](RelayWorld& world) {
+             world.driver.set_descriptor(0, {world.buffer(), 16, descriptor_flag::next, 0});
+         },
          RingFault::chain_too_long},
         {"LoopInATable",
          [](RelayWorld& world) {
              const Iova data = world.buffer();
-             const Iova table = table_of(world, {{data, 16, descriptor_flag::next, 1}, {data, 16, descriptor_flag::next, 0}});
+             const Iova table = table_of(world, {{data, 16, descriptor_flag::next, 1},
+                                                 {data, 16, descriptor_flag::next, 0}});
              world.driver.set_descriptor(0, {table, 32, descriptor_flag::indirect, 0});
          },
          RingFault::chain_too_long},
         {"NextOutOfTheRing",
-         [](RelayWorld& world) { world.driver.set_descriptor(0, {world.buffer(), 16, descriptor_flag::next, 8}); },
+         [](RelayWorld& world) {
+             world.driver.set_descriptor(0, {world.buffer(), 16, descriptor_flag::next, 8});
+         },
          RingFault::next_out_of_range},
         {"NextOutOfTheTable",
          [](RelayWorld& world) {
@@ -80,8 +85,7 @@ const std::vector<Trick>& tricks() {
         {"TableWithANext",
          [](RelayWorld& world) {
              const Iova table = table_of(world, {{world.buffer(), 16, descriptor_flag::write, 0}});
-             world.driver.set_descriptor(
-                 0, {table, 16, indirect_and_next, 1});
+             world.driver.set_descriptor(0, {table, 16, indirect_and_next, 1});
          },
          RingFault::indirect_with_next},
         {"TableOfNoLength",
@@ -96,12 +100,14 @@ const std::vector<Trick>& tricks() {
          RingFault::indirect_bad_length},
         {"TableAtTheEndOfMemory",
          [](RelayWorld& world) {
-             world.driver.set_descriptor(0, {Iova{world.memory.end().value - 16}, 32, descriptor_flag::indirect, 0});
+             world.driver.set_descriptor(
+                 0, {Iova{world.memory.end().value - 16}, 32, descriptor_flag::indirect, 0});
          },
          RingFault::indirect_not_mapped},
         {"TableInTheShadowWindow",
          [](RelayWorld& world) {
-             world.driver.set_descriptor(0, {world.shadow.region().iova, 16, descriptor_flag::indirect, 0});
+             world.driver.set_descriptor(
+                 0, {world.shadow.region().iova, 16, descriptor_flag::indirect, 0});
          },
          RingFault::indirect_not_mapped},
         {"ShadowWindowInATable",
@@ -114,8 +120,7 @@ const std::vector<Trick>& tricks() {
         {"ReadableAfterWritable",
          [](RelayWorld& world) {
              const Iova data = world.buffer();
-             world.driver.set_descriptor(
-                 0, {data, 16, write_and_next, 1});
+             world.driver.set_descriptor(0, {data, 16, write_and_next, 1});
              world.driver.set_descriptor(1, {data, 16, 0, 0});
          },
          RingFault::readable_after_writable},
@@ -129,8 +134,7 @@ const std::vector<Trick>& tricks() {
          [](RelayWorld& world) {
              // Legal: the device writes into the rings that the relay reads.
              const auto& setup = world.driver.setup();
-             world.driver.set_descriptor(
-                 0, {setup.descriptors, 16, write_and_next, 1});
+             world.driver.set_descriptor(0, {setup.descriptors, 16, write_and_next, 1});
              world.driver.set_descriptor(1, {setup.driver_area, 20, descriptor_flag::write, 0});
          },
          std::nullopt},
@@ -197,7 +201,8 @@ TEST(RelayHostile, AHeaderChangedAfterSubmissionChangesNeitherBooksNorLimits) {
     const auto post = [&](std::uint32_t type) {
         const Iova header = world.buffer(16);
         world.memory.store(header, virtio_blk_outhdr{type, 0, 0});
-        world.driver.add(std::array{Buffer{header, 16, false}, Buffer{world.buffer(4096), 4096, false},
+        world.driver.add(std::array{Buffer{header, 16, false},
+                                    Buffer{world.buffer(4096), 4096, false},
                                     Buffer{world.buffer(1), 1, true}});
         world.driver.publish();
         return header;
@@ -231,20 +236,19 @@ class RelayHostileRings : public testing::TestWithParam<std::tuple<Rings, bool>>
 INSTANTIATE_TEST_SUITE_P(
     Places, RelayHostileRings,
     testing::Combine(
-        testing::Values(
-            Rings{"UsedOutsideMemory",
-                  [](auto& setups) { setups[1].device_area = Iova{0x4000'0000}; }},
-            Rings{"UsedOverAvail",
-                  [](auto& setups) { setups[1].device_area = setups[1].driver_area; }},
-            Rings{"AvailOverDescriptors",
-                  [](auto& setups) { setups[1].driver_area = setups[1].descriptors; }},
-            Rings{"UsedOverDescriptors",
-                  [](auto& setups) { setups[1].device_area = setups[1].descriptors; }},
-            Rings{"AllInOnePlace",
-                  [](auto& setups) {
-                      setups[1].driver_area = setups[1].descriptors;
-                      setups[1].device_area = setups[1].descriptors;
-                  }}),
+        testing::Values(Rings{"UsedOutsideMemory",
+                              [](auto& setups) { setups[1].device_area = Iova{0x4000'0000}; }},
+                        Rings{"UsedOverAvail",
+                              [](auto& setups) { setups[1].device_area = setups[1].driver_area; }},
+                        Rings{"AvailOverDescriptors",
+                              [](auto& setups) { setups[1].driver_area = setups[1].descriptors; }},
+                        Rings{"UsedOverDescriptors",
+                              [](auto& setups) { setups[1].device_area = setups[1].descriptors; }},
+                        Rings{"AllInOnePlace",
+                              [](auto& setups) {
+                                  setups[1].driver_area = setups[1].descriptors;
+                                  setups[1].device_area = setups[1].descriptors;
+                              }}),
         testing::Bool()),
     [](const auto& tested) {
         return std::string(std::get<0>(tested.param).name) +
@@ -271,8 +275,9 @@ TEST_P(RelayHostileRings, HarmNobodyElseAndAResetMendsThem) {
     }
     world.reset();
     // What the driver had there is gone: it begins with empty rings.
-    for (const auto area : {world.driver(1).setup().descriptors, world.driver(1).setup().driver_area,
-                            world.driver(1).setup().device_area}) {
+    for (const auto area :
+         {world.driver(1).setup().descriptors, world.driver(1).setup().driver_area,
+          world.driver(1).setup().device_area}) {
         const auto bytes = world.memory.at(area, 512);
         std::fill(bytes.begin(), bytes.end(), std::byte{0});
     }

@@ -2,10 +2,10 @@
 // the test.
 #include "vdpa/datapath/relay_thread.hpp"
 
+#include <sys/resource.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <sys/resource.h>
 
 #include "tests/unit/ring_driver.hpp"
 #include "tests/unit/soft_disk.hpp"
@@ -94,8 +94,7 @@ public:
     EventFd device_kick;
     EventFd device_call;
     datapath::QueueStatistics statistics;
-    std::shared_ptr<datapath::ThrottleGroup> group =
-        std::make_shared<datapath::ThrottleGroup>("g");
+    std::shared_ptr<datapath::ThrottleGroup> group = std::make_shared<datapath::ThrottleGroup>("g");
     datapath::ThrottleMember throttle;
     std::atomic<unsigned> guest_faults = 0;
     std::atomic<unsigned> device_faults = 0;

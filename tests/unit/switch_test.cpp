@@ -157,13 +157,14 @@ protected:
     }
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    Steps, SwitchWithAFault,
-    testing::Combine(testing::Values("reset", "set_features", "set_status", "status",
-                                     "set_queue_size", "set_ring_addresses", "set_ring_state",
-                                     "set_kick", "set_call", "set_config_call", "enable_queue",
-                                     "unmap", "map"),
-                     testing::Bool(), testing::Bool(), testing::Values(1U, 2U)));
+INSTANTIATE_TEST_SUITE_P(Steps, SwitchWithAFault,
+                         testing::Combine(testing::Values("reset", "set_features", "set_status",
+                                                          "status", "set_queue_size",
+                                                          "set_ring_addresses", "set_ring_state",
+                                                          "set_kick", "set_call", "set_config_call",
+                                                          "enable_queue", "unmap", "map"),
+                                          testing::Bool(), testing::Bool(),
+                                          testing::Values(1U, 2U)));
 
 TEST_P(SwitchWithAFault, LeavesTheGuestOnItsOldPath) {
     const auto& [operation, to_slow, suspend, which] = GetParam();

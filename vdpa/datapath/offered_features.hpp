@@ -30,9 +30,9 @@ constexpr const char* name_of(Policy policy) noexcept {
 /// notification in an eventfd (NOTIFICATION_DATA), and a packed ring has no state here to begin in.
 constexpr std::uint64_t carried_features(std::uint64_t device_features) noexcept {
     namespace feature = virtio::feature;
-    return device_features & ~(feature::ring_packed | feature::ring_reset | feature::admin_vq |
-                               feature::sr_iov | feature::notification_data |
-                               feature::notif_config_data);
+    return device_features &
+           ~(feature::ring_packed | feature::ring_reset | feature::admin_vq | feature::sr_iov |
+             feature::notification_data | feature::notif_config_data);
 }
 
 /// Of the transport bits a switchable device offers only those that the slow path carries too;

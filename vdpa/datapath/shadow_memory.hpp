@@ -51,8 +51,8 @@ struct ShadowQueue {
 
 class ShadowMemory {
 public:
-    /// Room for rings of up to `queue_sizes` entries, which the device has at most. Throws Error when the device's address range
-    /// has no room beside guest memory.
+    /// Room for rings of up to `queue_sizes` entries, which the device has at most. Throws Error
+    /// when the device's address range has no room beside guest memory.
     ShadowMemory(std::span<const std::uint16_t> queue_sizes, vdpa::IovaRange range,
                  const AddressSpace& guest_memory);
 
