@@ -50,8 +50,7 @@ protected:
     void SetUp() override {
         InOneWorld::SetUp();
         in_guest("dmesg -c >/dev/null; rm -f /tmp/stop /tmp/failed /tmp/ended");
-        in_guest("(while [ ! -e /tmp/stop ]; do " +
-                 fio("vdc", "--iodepth=4 --size=1M") +
+        in_guest("(while [ ! -e /tmp/stop ]; do " + fio("vdc", "--iodepth=4 --size=1M") +
                  " || { touch /tmp/failed; break; }; done; touch /tmp/ended) >/tmp/load 2>&1 &");
         watch_.emplace(guest().client(), std::chrono::milliseconds(20));
     }

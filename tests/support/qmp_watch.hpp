@@ -48,11 +48,11 @@ public:
 
     struct Report {
         unsigned answers = 0;
-        Milliseconds longest{0};        // answer
-        Milliseconds longest_late{0};   // metronome, during an answer
-        Milliseconds longest_excess{0}; // of an answer over the metronome's lateness
-        std::string slowest;            // the command of that answer
-        std::string failure;            // why the watch ended early
+        Milliseconds longest{0};         // answer
+        Milliseconds longest_late{0};    // metronome, during an answer
+        Milliseconds longest_excess{0};  // of an answer over the metronome's lateness
+        std::string slowest;             // the command of that answer
+        std::string failure;             // why the watch ended early
 
         [[nodiscard]] bool prompt() const noexcept;
     };

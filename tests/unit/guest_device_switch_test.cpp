@@ -159,19 +159,14 @@ TEST(GuestDeviceSwitch, GivesTheDeviceShadowRingsThatBeginAnewAndTheGuestsWhereT
     EXPECT_THAT(world.node.log(), Contains("SET_VRING_BASE 0 3"));
 }
 
-TEST(GuestDeviceSwitch, TheGuestsKicksStillArriveAfterTheOtherSideLeftItsSuppressionBehind) {
+TEST(GuestDeviceSwitch, AVcpuStoppedBetweenItsAvailIdxStoreAndItsNotifyDoesNotMakeADrainTimeOut) {
     GuestWorld world;
     ASSERT_TRUE(world.run());
     world.node.serve();
-    for (int i = 0; i < 3; ++i) ASSERT_TRUE(world.does_io());
-    ASSERT_EQ(set(world, Policy::slow), "");
-    const auto& ring = world.driver().ring();
-    ring.used_flags().store(virtio::ring_flag::no_notify);
-    ring.avail_event().store(30'000);
-    // What takes over here looks at neither, as the simulator.
-    ASSERT_EQ(set(world, Policy::fast), "");
-    EXPECT_EQ(ring.used_flags().load(), 0);
-    EXPECT_EQ(ring.avail_event().load(), 3);
+    ASSERT_TRUE(world.does_io());
+    world.post();
+    EXPECT_EQ(set(world, Policy::slow), "");
+    EXPECT_TRUE(world.driver().take_used());
 }
 
 TEST(GuestDeviceSwitch, OfADeviceThatCannotTakeARingOverIsRefusedAtOnce) {

@@ -130,7 +130,10 @@ struct Collision {
             }
         };
         prepare();
-        std::thread asking([&] { take_part(0, [&] { found = ask(); }, [] {}); });
+        std::thread asking([&] {
+            take_part(
+                0, [&] { found = ask(); }, [] {});
+        });
         std::thread publishing([&] {
             take_part(
                 1, [&] { notified = publish(); },
@@ -152,6 +155,8 @@ protected:
     void serve(unsigned count) {
         SplitRingDeviceView device(memory_.ring(), GetParam(), RingIndex(0));
         device.take_over();
+        stay_on_processor(0);
+        StoresThatWait others;
         std::minstd_rand random(1);
         for (unsigned served = 0; served < count && !lost_;) {
             const std::uint16_t available = device.available().value();
@@ -159,9 +164,11 @@ protected:
                 device.put_used(device.head(), served);
                 device.take();
             }
+            others(random);
             if (device.has_unpublished() && device.publish_used()) call_.signal();
             if (available != 0 || served == count) continue;
             if (look_for_a_while(random, [&] { return device.available().value() != 0; })) continue;
+            others(random);
             if (device.request_kicks()) continue;
             if (!sleep_until(kick_)) lost_ = "a kick";
             device.suppress_kicks();
@@ -171,12 +178,16 @@ protected:
     /// One at a time: each side has nothing to do until the other has notified it.
     void drive(unsigned count) {
         SplitRingDriverView driver(memory_.ring(), GetParam());
+        stay_on_processor(1);
+        StoresThatWait others;
         std::minstd_rand random(2);
         for (unsigned sent = 0; sent < count && !lost_; ++sent) {
             driver.put_available(static_cast<std::uint16_t>(sent % 8));
+            others(random);
             if (driver.publish_available()) kick_.signal();
             while (driver.used().value() == 0 && !lost_) {
                 if (look_for_a_while(random, [&] { return driver.used().value() != 0; })) continue;
+                others(random);
                 if (driver.request_calls()) continue;
                 if (!sleep_until(call_)) lost_ = "a call";
                 driver.suppress_calls();
@@ -248,8 +259,9 @@ TEST_P(RingOrdering, TheDeviceCallsOrTheDriverFindsTheElement) {
 TEST_P(RingOrdering, LosesNoNotificationBetweenTwoThreads) {
     const unsigned count = repeated(100'000);
     std::thread device([&] { serve(count); });
-    drive(count);
+    std::thread driver([&] { drive(count); });
     device.join();
+    driver.join();
     EXPECT_EQ(lost_.load(), nullptr) << lost_.load() << " was lost";
 }
 

@@ -78,8 +78,8 @@ SwitchReport DataPath::move(PathKind to, const SwitchOptions& options) {
     return report;
 }
 
-void DataPath::rebuild(PathKind kind, const Standing& standing,
-                       std::optional<VcpusPaused>& paused, const std::string& failure) {
+void DataPath::rebuild(PathKind kind, const Standing& standing, std::optional<VcpusPaused>& paused,
+                       const std::string& failure) {
     try {
         rewire(kind, standing, paused);
     } catch (const std::exception& second) {
@@ -206,8 +206,7 @@ void DataPath::give_up(const SwitchOptions& options) {
     throw PathUnchanged("requests are still in flight after {} ms", options.timeout.count());
 }
 
-void DataPath::rewire(PathKind kind, const Standing& standing,
-                      std::optional<VcpusPaused>& paused) {
+void DataPath::rewire(PathKind kind, const Standing& standing, std::optional<VcpusPaused>& paused) {
     running_ = false;
     if (setup_.slow_path != nullptr) setup_.slow_path->stop_relays();
     session_.reset();
