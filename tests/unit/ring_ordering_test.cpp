@@ -28,7 +28,7 @@ using virtio::RingIndex;
 using virtio::SplitRingDeviceView;
 using virtio::SplitRingDriverView;
 
-constexpr unsigned collisions = 200'000;
+constexpr unsigned collisions = 100'000;
 
 /// Sleeps until `event`; false when it does not come.
 bool sleep_until(const EventFd& event) {
@@ -59,7 +59,7 @@ public:
             return;
         }
         for (unsigned looks = 1; turn_.load(std::memory_order_acquire) == turn; ++looks) {
-            if (looks % 10'000 == 0) std::this_thread::yield();
+            if (looks % 1'000 == 0) std::this_thread::yield();
         }
     }
 
