@@ -139,7 +139,7 @@ TEST(GuestDevice, TheDeviceGetsTheFeaturesThatTheGuestChose) {
     EXPECT_EQ(world.node.accepted_features(), chosen);
 }
 
-TEST(GuestDevice, RingBaseIs0AfterAResetAndNobodyAsksForItUnlessSuspended) {
+TEST(GuestDevice, RingBaseIs0AfterAResetAndNobodyBelievesAnotherUnlessSuspended) {
     GuestWorld world;
     world.guest();
     world.node.clear_log();  // of the question whether it could be another
@@ -152,7 +152,9 @@ TEST(GuestDevice, RingBaseIs0AfterAResetAndNobodyAsksForItUnlessSuspended) {
     }
     EXPECT_THAT(world.node.log_of("SET_VRING_BASE"),
                 ElementsAre("SET_VRING_BASE 0 0", "SET_VRING_BASE 0 0", "SET_VRING_BASE 0 0"));
-    EXPECT_THAT(world.node.log_of("GET_VRING_BASE"), IsEmpty());
+    // A sign of life before each reset: what it says is not used.
+    EXPECT_THAT(world.node.log_of("GET_VRING_BASE"),
+                ElementsAre("GET_VRING_BASE 0", "GET_VRING_BASE 0", "GET_VRING_BASE 0"));
 }
 
 TEST(GuestDevice, QueueCountAndQueueSizesAreTheDevices) {

@@ -32,6 +32,8 @@ public:
 
         /// Whether the last operation was to be durable.
         mutable std::atomic<bool> durable = false;
+        /// Operations that were begun.
+        mutable std::atomic<unsigned> begun = 0;
 
     private:
         Fd read_;
@@ -53,6 +55,7 @@ private:
         HeldLane(IoUring& ring, const Gate& gate) : ring_(ring), gate_(gate) {}
         void start(soft::Operation& operation) noexcept override {
             gate_.durable = operation.durable;
+            ++gate_.begun;
             io_uring_sqe& request = ring_.next_request();
             io_uring_prep_readv(&request, gate_.read_end(), operation.segments.data(),
                                 static_cast<unsigned>(operation.segments.size()), 0);

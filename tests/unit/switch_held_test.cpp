@@ -30,18 +30,12 @@ protected:
             EXPECT_TRUE(succeeded(world_.set(Policy::slow)));
         }
         world_.post_reads(1);
-        if (!to_slow()) wait_until_taken();
-        // The device has it, as far as can be seen from here.
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        EXPECT_TRUE(eventually([this] { return gate_.begun != 0; }));
     }
     ~SwitchWithARequestHeld() override {
         if (!released_) release();
     }
     static bool to_slow() { return std::get<0>(GetParam()); }
-    void wait_until_taken() {
-        const auto& chains = world_.guest().records()[0].statistics.chains;
-        EXPECT_TRUE(eventually([&] { return chains.value() != 0; }));
-    }
     SwitchOutcome try_to_switch(bool break_on_timeout) {
         return world_.set(
             to_slow() ? Policy::slow : Policy::fast,

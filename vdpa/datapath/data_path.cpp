@@ -108,7 +108,7 @@ RingBases DataPath::quiet_again(const SwitchOptions& options, std::optional<Vcpu
 RingBases DataPath::quiet(const SwitchOptions& options, std::optional<VcpusPaused>& paused) {
     if (kind_ == PathKind::slow) return drains() ? drain_slow(options) : hold_slow(options);
     // A device that sleeps would hold up the vCPUs from the pause to its reset.
-    setup_.device.wait_for_answer();
+    if (drains() || can_suspend()) setup_.device.wait_for_answer();
     const auto deadline = Clock::now() + options.timeout;
     if (auto bases = suspend_fast(options.timeout)) return *bases;
     if (!drains()) {
