@@ -5,6 +5,7 @@
 #include <charconv>
 #include <iostream>
 #include <limits>
+#include <map>
 #include <set>
 
 #include <CLI/CLI.hpp>
@@ -75,12 +76,32 @@ void refuse_leftovers(const CLI::App& app) {
                 leftovers.front(), nearest_name(leftovers.front(), views));
 }
 
-void refuse_duplicate_ids(const std::vector<DeviceConfig>& devices) {
+void refuse_duplicates(const std::vector<DeviceConfig>& devices) {
     std::set<std::string> ids;
+    std::set<int> fds;
     for (const DeviceConfig& device : devices) {
         if (!ids.insert(device.id).second) {
             throw Error("--device: id '{}' is given twice: each device needs its own", device.id);
         }
+        if (device.fd && !fds.insert(*device.fd).second) {
+            throw Error("--device: fd={} is given twice: each device needs its own", *device.fd);
+        }
+    }
+}
+
+/// A group has limits once: who gives others gives up the first ones.
+void refuse_contradictory_groups(const std::vector<DeviceConfig>& devices) {
+    std::map<std::string, const DeviceConfig*> limited;
+    for (const DeviceConfig& device : devices) {
+        if (!device.throttle.limits.any()) continue;
+        const std::string& group =
+            device.throttle.group.empty() ? device.id : device.throttle.group;
+        const auto [first, is_first] = limited.emplace(group, &device);
+        if (is_first || first->second->throttle.limits == device.throttle.limits) continue;
+        throw Error(
+            "--device: '{}' and '{}' share the throttle group '{}' and give it different limits: "
+            "give them to one of the two, or the same to both",
+            first->second->id, device.id, group);
     }
 }
 
@@ -153,7 +174,8 @@ void interpret(const CLI::App& run, const Raw& raw, Config& config) {
     for (const std::string& text : raw.devices) {
         config.devices.push_back(parse_device(text, config.devices.size()));
     }
-    refuse_duplicate_ids(config.devices);
+    refuse_duplicates(config.devices);
+    refuse_contradictory_groups(config.devices);
     control::check_addresses(config.qmp, config.serial);
 }
 

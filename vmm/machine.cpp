@@ -2,17 +2,16 @@
 
 #include <linux/pci_regs.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
-#include "base/log_allowance.hpp"
 #include "firmware/acpi/tables.hpp"
 #include "firmware/kernel.hpp"
-#include "vdpa/soft/soft_device.hpp"
-#include "vdpa/vhost/vdpa_device.hpp"
 #include "vmm/arch/x86_64/cpuid.hpp"
 #include "vmm/arch/x86_64/exits.hpp"
+#include "vmm/device_opener.hpp"
 
 namespace viaduct::vmm {
 namespace {
@@ -25,8 +24,10 @@ datapath::GuestDeviceOptions guest_options(const DeviceConfig& device,
     options.queue_size = device.queue_size;
     options.longest_poll = device.poll.value_or(options.longest_poll);
     const ThrottleConfig& throttle = device.throttle;
-    options.throttle_group =
-        groups.find_or_create(throttle.group.empty() ? device.id : throttle.group);
+    if (!throttle.group.empty() || throttle.limits.any()) {
+        options.throttle_group =
+            groups.find_or_create(throttle.group.empty() ? device.id : throttle.group);
+    }
     options.throttle = throttle.limits;
     return options;
 }
@@ -116,29 +117,33 @@ void Machine::add_devices() {
     for (const DeviceConfig& device : config_.devices) {
         const auto slot = static_cast<unsigned>(devices_.size() + 1);  // 0 is the host bridge
         devices_.push_back(std::make_unique<Device>(guest_options(device, throttle_groups_),
-                                                    opener(device), *this, slot));
+                                                    opener_of(device), *this, slot));
     }
+    check_throttle_groups();
 }
 
-datapath::GuestDevice::Open Machine::opener(const DeviceConfig& device) const {
-    if (!device.image.empty()) {
-        soft::SoftDeviceOptions options;
-        options.image = device.image;
-        options.read_only = device.read_only;
-        options.queues = device.queues;
-        options.queue_size = device.queue_size.value_or(options.queue_size);
-        options.serial = device.serial.empty() ? device.id : device.serial;
-        options.suspend = device.suspend;
-        options.log = std::make_shared<LogAllowance>(fmt::format("image '{}'", device.image));
-        return [options]() -> std::unique_ptr<vdpa::Device> {
-            return std::make_unique<soft::SoftDevice>(options);
-        };
+void Machine::check_throttle_groups() const {
+    for (std::size_t i = 0; i < devices_.size(); ++i) {
+        const std::string& name = config_.devices[i].throttle.group;
+        const datapath::GuestDevice& guest = devices_[i]->guest_device;
+        const bool is_limited = std::any_of(
+            config_.devices.begin(), config_.devices.end(), [&](const DeviceConfig& device) {
+                return device.throttle.group == name && device.throttle.limits.any();
+            });
+        if (name.empty() || !is_limited) continue;
+        if (!guest.disk()) {
+            throw Error(
+                "device '{}' is in the throttle group '{}', which has I/O limits: those are for "
+                "disks, leave the group away",
+                guest.id(), name);
+        }
+        if (guest.switchable() && guest.policy() != datapath::Policy::fast) continue;
+        throw Error(
+            "device '{}' is in the throttle group '{}', which has I/O limits, and its data path is "
+            "'{}', where nobody would enforce them: use datapath=auto or slow, or leave the group "
+            "away",
+            guest.id(), name, datapath::name_of(guest.policy()));
     }
-    return [device]() -> std::unique_ptr<vdpa::Device> {
-        auto node = device.fd ? vhost::adopt_node(*device.fd) : vhost::open_node(device.path);
-        const auto name = device.fd ? fmt::format("fd={}", *device.fd) : device.path;
-        return std::make_unique<vhost::VdpaDevice>(name, std::move(node));
-    };
 }
 
 void Machine::load_guest(bool fresh) {

@@ -121,11 +121,12 @@ private:
     [[nodiscard]] std::vector<kvm::MemorySlots::Slot> add_memory();
     void add_vcpus();
     void add_devices();
+    /// The limits are the groups': throws for a device that shares some and cannot be held to them.
+    void check_throttle_groups() const;
     /// `fresh`: nothing was ever written to the guest's memory.
     void load_guest(bool fresh);
     /// As a PC's firmware does for systems that do not read _PRT.
     void assign_interrupt_lines();
-    [[nodiscard]] datapath::GuestDevice::Open opener(const DeviceConfig& device) const;
 
     // On vCPU threads.
     void on_exit(kvm::Vcpu& vcpu);

@@ -148,6 +148,17 @@ TEST(BadInput, AQueueSizeOverTheDevicesNamesItsLimit) {
     expect_device_refused(image_device(directory, "queue-size=32768"), {"32768", "1024"});
 }
 
+TEST(BadInput, ADeviceOnTheFastPathInAGroupWithLimitsIsRefused) {
+    const TemporaryDirectory directory;
+    for (const auto* const path : {"fast", "fast-only"}) {
+        expect_refused(
+            {"--kernel", probe_image(), "--device",
+             image_device(directory, std::string("id=a,throttle.group=g,datapath=") + path),
+             "--device", image_device(directory, "id=b,throttle.group=g,throttle.iops-total=100")},
+            {"'a'", "'g'", path, "datapath=auto"});
+    }
+}
+
 TEST(BadInput, AMissingImageIsNamed) {
     expect_device_refused("vdpa,image=/nonexistent.raw", {"/nonexistent.raw"});
 }

@@ -182,6 +182,34 @@ TEST(Config, TwoDevicesWithOneIdAreRefused) {
         ThrowsMessage<Error>(HasSubstr("'vdpa1'")));
 }
 
+TEST(Config, OneDescriptorIsNoTwoDevices) {
+    EXPECT_THAT(
+        [] {
+            run({"--device", "vdpa,fd=7", "--device", "vdpa,fd=7"});
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr("fd=7"), HasSubstr("twice"))));
+}
+
+TEST(Config, AThrottleGroupHasLimitsOnce) {
+    const std::string first = "vdpa,path=a,throttle.group=g,throttle.iops-total=100";
+    EXPECT_THAT(
+        [&] {
+            run({"--device", first, "--device",
+                 "vdpa,path=b,throttle.group=g,throttle.iops-total=200"});
+        },
+        ThrowsMessage<Error>(
+            AllOf(HasSubstr("'vdpa0'"), HasSubstr("'vdpa1'"), HasSubstr("group 'g'"))));
+    EXPECT_THAT(
+        [&] {
+            run({"--device", first, "--device", "vdpa,path=b,id=g,throttle.bps-total=1000"});
+        },
+        ThrowsMessage<Error>(HasSubstr("group 'g'")));
+    EXPECT_THAT(run({"--device", first, "--device", first, "--device", "vdpa,path=b", "--device",
+                     "vdpa,path=c,throttle.group=g"})
+                    .devices,
+                SizeIs(4));
+}
+
 TEST(MemorySize, IsInMebibytesUnlessItSaysOtherwise) {
     EXPECT_EQ(parse_size("512"), 512ULL << 20);
     EXPECT_EQ(parse_size("512M"), 512ULL << 20);
@@ -218,6 +246,10 @@ TEST(DeviceOption, TakesEveryProperty) {
     EXPECT_EQ(embedded.serial, "viaduct-1");
     EXPECT_FALSE(embedded.suspend);
     EXPECT_TRUE(device("vdpa,image=disk.raw").suspend);
+    const DeviceConfig slow = device("vdpa,path=a,datapath=slow,poll-us=50");
+    EXPECT_EQ(slow.policy, Policy::slow);
+    EXPECT_EQ(slow.poll, std::chrono::microseconds(50));
+    EXPECT_EQ(embedded.poll, std::nullopt);
     EXPECT_EQ(embedded.policy, std::nullopt);
     EXPECT_EQ(embedded.queue_size, std::nullopt);
 }
@@ -228,6 +260,34 @@ TEST(DeviceOption, KnowsTheDataPathsByName) {
     EXPECT_EQ(device("vdpa,path=a,datapath=fast-only").policy, Policy::fast_only);
     EXPECT_THAT([] { device("vdpa,path=a,datapath=quick"); },
                 ThrowsMessage<Error>(AllOf(HasSubstr("datapath=quick"), HasSubstr("fast-only"))));
+}
+
+TEST(DeviceOption, TakesEveryLimit) {
+    const DeviceConfig all = device(
+        "vdpa,path=a,throttle.group=g,throttle.iops-size=4096,"
+        "throttle.bps-read=1,throttle.bps-read-max=2,throttle.bps-read-max-length=3,"
+        "throttle.bps-write=4,throttle.bps-write-max=5,throttle.bps-write-max-length=6,"
+        "throttle.iops-read=7,throttle.iops-read-max=8,throttle.iops-read-max-length=9,"
+        "throttle.iops-write=10,throttle.iops-write-max=11,throttle.iops-write-max-length=12");
+    EXPECT_EQ(all.throttle.group, "g");
+    EXPECT_EQ(all.throttle.limits, (datapath::ThrottleLimits{.bps_rd = {1, 2, 3},
+                                                             .bps_wr = {4, 5, 6},
+                                                             .iops_rd = {7, 8, 9},
+                                                             .iops_wr = {10, 11, 12},
+                                                             .iops_size = 4096}));
+    const DeviceConfig total = device(
+        "vdpa,path=a,throttle.bps-total=1,throttle.bps-total-max=2,throttle.bps-total-max-length=3,"
+        "throttle.iops-total=4,throttle.iops-total-max=5,throttle.iops-total-max-length=6");
+    EXPECT_EQ(total.throttle.limits,
+              (datapath::ThrottleLimits{.bps = {1, 2, 3}, .iops = {4, 5, 6}}));
+    EXPECT_EQ(total.throttle.group, "");
+}
+
+TEST(DeviceOption, LimitsThatContradictEachOtherAreRefused) {
+    EXPECT_THAT([] { device("vdpa,path=a,throttle.iops-total=1,throttle.iops-read=1"); },
+                ThrowsMessage<Error>(HasSubstr("exclude each other")));
+    EXPECT_THAT([] { device("vdpa,path=a,throttle.iops-total=many"); },
+                ThrowsMessage<Error>(HasSubstr("throttle.iops-total=many")));
 }
 
 TEST(DeviceOption, IsVdpaAndNothingElse) {
