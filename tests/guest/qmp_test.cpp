@@ -1,11 +1,6 @@
 // QMP on a running machine: answers in time whatever a device does, and as its schema says.
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +10,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "base/error.hpp"
+#include "tests/guest/frozen_thread.hpp"
 #include "tests/guest/qmp_machine.hpp"
 #include "tests/qmp_client.hpp"
 
@@ -26,36 +22,6 @@ using tests::QmpClient;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds promised{100};
-
-/// A thread that stands still while this lives; the process's others run on.
-class FrozenThread {
-public:
-    FrozenThread(pid_t process, std::string_view name) : thread_(find(process, name)) {
-        if (::ptrace(PTRACE_SEIZE, thread_, nullptr, nullptr) != 0)
-            throw SystemError("PTRACE_SEIZE");
-        int status = 0;
-        if (::ptrace(PTRACE_INTERRUPT, thread_, nullptr, nullptr) != 0 ||
-            ::waitpid(thread_, &status, __WALL) != thread_ || !WIFSTOPPED(status)) {
-            throw SystemError("stopping a thread");
-        }
-    }
-    FrozenThread(const FrozenThread&) = delete;
-    FrozenThread& operator=(const FrozenThread&) = delete;
-    ~FrozenThread() { ::ptrace(PTRACE_DETACH, thread_, nullptr, nullptr); }
-
-private:
-    static pid_t find(pid_t process, std::string_view name) {
-        const std::filesystem::directory_iterator tasks(fmt::format("/proc/{}/task", process));
-        for (const auto& task : tasks) {
-            std::string comm;
-            std::getline(std::ifstream(task.path() / "comm"), comm);
-            if (comm == name) return std::stoi(task.path().filename());
-        }
-        throw Error("process {} has no thread '{}'", process, name);
-    }
-
-    pid_t thread_;
-};
 
 /// Every command that only asks, with its arguments.
 std::vector<std::pair<std::string, json::object>> questions(QmpClient& qmp) {

@@ -11,6 +11,7 @@ using datapath::GuestDevice;
 using datapath::Policy;
 using datapath::SwitchOutcome;
 using datapath::SwitchReport;
+using datapath::ThrottleGroup;
 using datapath::ThrottleLimits;
 using testing::HasSubstr;
 
@@ -35,7 +36,7 @@ TEST(ThrottledDevice, KeepsItsLimitsAsTheyWereWhenTheSlowPathCannotBeHad) {
         if (called == "enable_queue" && ++calls == 1) throw Error("fails on purpose");
     };
     EXPECT_THAT(reason(world.throttle({.iops = {.average = 100}})), HasSubstr("on purpose"));
-    EXPECT_FALSE(world.guest().throttle_group()->limits().any());
+    EXPECT_FALSE(world.guest().limits().any());
     EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
 }
 
@@ -46,7 +47,7 @@ TEST(ThrottledDevice, RefusesLimitsThatContradictEachOtherAndKeepsTheOldOnes) {
     ASSERT_TRUE(succeeded(world.throttle(good)));
     EXPECT_THAT(reason(world.throttle({.iops = {.average = 100}, .iops_rd = {.average = 50}})),
                 HasSubstr("exclude each other"));
-    EXPECT_EQ(world.guest().throttle_group()->limits(), good);
+    EXPECT_EQ(world.guest().limits(), good);
     EXPECT_EQ(world.guest().state(), GuestDevice::State::slow);
 }
 
@@ -69,6 +70,94 @@ TEST(ThrottledDevice, ThatItsOperatorKeepsOnTheFastPathTakesNoLimits) {
                                                {.iops = {.average = 1}}, std::move(done));
                 })),
                 HasSubstr("fast-only"));
+}
+
+SwitchOutcome join(SwitchWorld& world, const std::shared_ptr<ThrottleGroup>& group,
+                   const ThrottleLimits& limits) {
+    return world.wait(
+        [&](auto done) { world.guest().set_throttle(group, limits, std::move(done)); });
+}
+
+SwitchOutcome follow(SwitchWorld& world) {
+    return world.wait([&](auto done) { world.guest().follow_throttle(std::move(done)); });
+}
+
+constexpr ThrottleLimits some_limits{.iops = {.average = 5000}};
+
+TEST(ThrottledDevice, LeavesItsGroupWhenItsLimitsGoAndTheOthersKeepTheirs) {
+    const auto group = std::make_shared<ThrottleGroup>("both");
+    SwitchWorld leaves({});
+    SwitchWorld stays({});
+    ASSERT_TRUE(leaves.run() && stays.run());
+    ASSERT_TRUE(succeeded(join(leaves, group, some_limits)));
+    ASSERT_TRUE(succeeded(join(stays, group, some_limits)));
+    EXPECT_TRUE(succeeded(join(leaves, group, {})));
+    EXPECT_EQ(leaves.guest().state(), GuestDevice::State::fast);
+    EXPECT_EQ(leaves.guest().throttle_group(), nullptr);
+    EXPECT_FALSE(leaves.guest().limits().any());
+    EXPECT_EQ(stays.guest().throttle_group(), group);
+    EXPECT_EQ(stays.guest().limits(), some_limits);
+    EXPECT_TRUE(succeeded(follow(stays)));
+    EXPECT_EQ(stays.guest().state(), GuestDevice::State::slow);
+    // And is in one of its own from then on.
+    ASSERT_TRUE(succeeded(leaves.throttle({.iops = {.average = 100}})));
+    EXPECT_EQ(leaves.guest().throttle_group()->name(), "disk0");
+    EXPECT_EQ(stays.guest().limits(), some_limits);
+}
+
+TEST(ThrottledDevice, StaysInItsGroupWhenItCannotLeave) {
+    const auto group = std::make_shared<ThrottleGroup>("both");
+    SwitchWorld world({});
+    ASSERT_TRUE(world.run());
+    ASSERT_TRUE(succeeded(join(world, group, some_limits)));
+    unsigned calls = 0;
+    world.before = [&](const std::string& called) {
+        if (called == "enable_queue" && ++calls == 1) throw Error("fails on purpose");
+    };
+    EXPECT_THAT(reason(world.throttle({})), HasSubstr("on purpose"));
+    EXPECT_EQ(world.guest().throttle_group(), group);
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::slow);
+}
+
+TEST(ThrottledDevice, FollowsItsGroup) {
+    const auto group = std::make_shared<ThrottleGroup>("both");
+    SwitchWorld world({.group = group});
+    ASSERT_TRUE(world.run());
+    world.start_load();
+    group->set_limits(some_limits, ThrottleGroup::TimePoint::clock::now());
+    EXPECT_TRUE(succeeded(follow(world)));
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::slow);
+    group->set_limits({}, ThrottleGroup::TimePoint::clock::now());
+    EXPECT_TRUE(succeeded(follow(world)));
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
+    world.finish_load();
+}
+
+TEST(ThrottledDevice, ThatItsOperatorKeepsOnTheFastPathCannotFollowItsGroup) {
+    const auto group = std::make_shared<ThrottleGroup>("both");
+    SwitchWorld world({.policy = Policy::fast, .group = group});
+    ASSERT_TRUE(world.run());
+    EXPECT_TRUE(succeeded(follow(world)));
+    group->set_limits(some_limits, ThrottleGroup::TimePoint::clock::now());
+    EXPECT_THAT(reason(follow(world)), HasSubstr("'fast' by the operator's word"));
+}
+
+TEST(ThrottledDevice, ThatNeedsAResetFollowsItsGroupWhenItHasHadIt) {
+    const auto group = std::make_shared<ThrottleGroup>("both");
+    SwitchWorld world({.group = group});
+    ASSERT_TRUE(world.run());
+    ASSERT_TRUE(succeeded(world.throttle(some_limits)));
+    // A chain that is none.
+    world.driver().put_available(0xffff);
+    world.driver().publish();
+    world.guest().guest_kick(0).signal();
+    ASSERT_TRUE(eventually([&] { return world.guest().needs_reset(); }));
+    group->set_limits({}, ThrottleGroup::TimePoint::clock::now());
+    EXPECT_TRUE(succeeded(follow(world)));
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::slow);
+    world.reset();
+    ASSERT_TRUE(world.run());
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
 }
 
 /// One request goes, the others wait for seconds.

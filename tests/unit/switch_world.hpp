@@ -171,6 +171,7 @@ struct SwitchTerms {
     bool event_idx = true;
     bool indirect = true;
     std::optional<datapath::Policy> policy{};
+    std::shared_ptr<datapath::ThrottleGroup> group{};
     std::chrono::milliseconds drain_timeout{20'000};
     /// In place of one over a file.
     std::function<std::unique_ptr<soft::SoftDevice>()> make_device{};
@@ -182,6 +183,7 @@ public:
         datapath::GuestDeviceOptions options;
         options.id = "disk0";
         options.policy = terms.policy;
+        options.throttle_group = terms.group;
         options.drain_timeout = terms.drain_timeout;
         guest_ = std::make_unique<datapath::GuestDevice>(
             options, [this] { return open(); }, memory.space(), vcpus,

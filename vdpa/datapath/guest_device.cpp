@@ -78,9 +78,9 @@ void GuestDevice::apply_options(vdpa::Device& device) {
     offered_ = switchable_features(identity_.features, personality_->not_switchable);
     records_ = std::vector<QueueRecord>(identity_.queue_sizes.size());
     if (!is_disk) return;
-    join_throttle(options_.throttle_group ? options_.throttle_group
-                                          : std::make_shared<ThrottleGroup>(options_.id));
+    join_throttle(options_.throttle_group);
     if (!options_.throttle.any()) return;
+    if (!throttle_group_) join_throttle(std::make_shared<ThrottleGroup>(options_.id));
     if (policy_ == Policy::fast) {
         throw Error(
             "device '{}' has I/O limits and datapath=fast, where nobody would enforce them: use "

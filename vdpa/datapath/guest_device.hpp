@@ -42,7 +42,7 @@ struct GuestDeviceOptions {
     std::optional<std::uint16_t> queue_size;  // at most; in entries, a power of two
     std::chrono::milliseconds drain_timeout{5000};
     std::chrono::microseconds longest_poll{0};        // of a relay, before it sleeps
-    std::shared_ptr<ThrottleGroup> throttle_group{};  // null: one of its own
+    std::shared_ptr<ThrottleGroup> throttle_group{};  // null: with limits, one of its own
     ThrottleLimits throttle{};                        // none: the group's stay as they are
 };
 
@@ -82,19 +82,23 @@ public:
     [[nodiscard]] std::optional<Disk> disk() const;
     /// By queue. Empty when the device cannot be switched.
     [[nodiscard]] std::span<const QueueRecord> records() const noexcept { return records_; }
-    /// Null when it cannot be switched, or is no disk.
+    /// Null when it is in none: always, when it cannot be switched or is no disk.
     [[nodiscard]] std::shared_ptr<ThrottleGroup> throttle_group() const;
+    /// Its group's.
+    [[nodiscard]] ThrottleLimits limits() const;
 
     /// Changes the policy, and the path with it. Returns at once; `done` is called on the control
     /// thread.
     void set_policy(Policy policy, const SwitchOptions& options,
                     std::function<void(SwitchOutcome)> done);
     /// Puts limits in force for the device and all that share the group, and takes to the path
-    /// where they are enforced. On failure the limits are as before. For disks only. As
-    /// set_policy().
+    /// where they are enforced; without a group, in the one that it is in, or in one of its own.
+    /// No limits: the device leaves its group, whose limits stay. On failure all is as before. For
+    /// disks only. As set_policy().
     void set_throttle(std::shared_ptr<ThrottleGroup> group, const ThrottleLimits& limits,
                       std::function<void(SwitchOutcome)> done);
-    /// The group's limits have changed by another's doing: takes to the path that they want.
+    /// The group's limits have changed by another's doing: takes to the path that they want, now or
+    /// when its guest has reset it.
     void follow_throttle(std::function<void(SwitchOutcome)> done);
 
     /// The machine stops: with the vCPUs paused, brings the device to rest, as far as its type lets
@@ -160,14 +164,15 @@ private:
 
     // The same; in guest_device_policy.cpp.
     void check_policy(Policy policy) const;
-    [[nodiscard]] bool throttled() const;
+    void check_limits_are_enforced() const;
     [[nodiscard]] PathKind wanted_path() const;
     void show_doorbells(bool shown);
     SwitchReport take_to_wanted_path(const SwitchOptions& options);
     SwitchReport change_policy(Policy policy, const SwitchOptions& options);
     SwitchReport change_throttle(const std::shared_ptr<ThrottleGroup>& group,
                                  const ThrottleLimits& limits);
-    void join_throttle(std::shared_ptr<ThrottleGroup> group);
+    SwitchReport end_throttle();
+    void join_throttle(std::shared_ptr<ThrottleGroup> group);  // null: none
     void post_switch(std::function<SwitchReport()> change, std::function<void(SwitchOutcome)> done);
 
     GuestDeviceOptions options_;

@@ -18,8 +18,22 @@ void GuestDevice::set_throttle(std::shared_ptr<ThrottleGroup> group, const Throt
 }
 
 void GuestDevice::follow_throttle(std::function<void(SwitchOutcome)> done) {
-    post_switch([this] { return take_to_wanted_path({.timeout = options_.drain_timeout}); },
-                std::move(done));
+    post_switch(
+        [this] {
+            if (limits().any()) check_limits_are_enforced();
+            // Its device has stopped: what is wanted holds from its guest's reset on.
+            const PathKind to = wanted_path();
+            if (needs_reset_) return SwitchReport{.from = to, .to = to};
+            return take_to_wanted_path({.timeout = options_.drain_timeout});
+        },
+        std::move(done));
+}
+
+void GuestDevice::check_limits_are_enforced() const {
+    if (policy_ != Policy::fast) return;
+    throw Error(
+        "its data path is 'fast' by the operator's word, and limits are enforced on the slow path: "
+        "vdpa-set-datapath with mode auto first");
 }
 
 void GuestDevice::post_switch(std::function<SwitchReport()> change,
@@ -54,7 +68,7 @@ void GuestDevice::check_policy(Policy policy) const {
         throw Error(
             "its guest has been offered what both paths carry: fast-only is a start's choice");
     }
-    if (policy == Policy::fast && throttled()) {
+    if (policy == Policy::fast && limits().any()) {
         throw Error(
             "it has I/O limits, which nobody would enforce on the fast path: clear them "
             "first (block_set_io_throttle with 0s)");
@@ -69,20 +83,31 @@ SwitchReport GuestDevice::change_throttle(const std::shared_ptr<ThrottleGroup>& 
                     virtio::device_type_name(identity_.device_id));
     }
     if (!switchable_) check_policy(Policy::automatic);
-    if (limits.any() && policy_ == Policy::fast) {
-        throw Error(
-            "its data path is 'fast' by the operator's word, and limits are enforced on "
-            "the slow path: vdpa-set-datapath with mode auto first");
-    }
+    if (!limits.any()) return end_throttle();
+    check_limits_are_enforced();
     const auto old_group = throttle_group();
-    const ThrottleLimits old_limits = group->limits();
-    join_throttle(group);
-    group->set_limits(limits, ThrottleGroup::TimePoint::clock::now());
+    const auto joined = group       ? group
+                        : old_group ? old_group
+                                    : std::make_shared<ThrottleGroup>(options_.id);
+    const ThrottleLimits old_limits = joined->limits();
+    join_throttle(joined);
+    joined->set_limits(limits, ThrottleGroup::TimePoint::clock::now());
     try {
         return take_to_wanted_path({.timeout = options_.drain_timeout});
     } catch (...) {
-        group->set_limits(old_limits, ThrottleGroup::TimePoint::clock::now());
+        joined->set_limits(old_limits, ThrottleGroup::TimePoint::clock::now());
         join_throttle(old_group);
+        throw;
+    }
+}
+
+SwitchReport GuestDevice::end_throttle() {
+    const auto group = throttle_group();
+    join_throttle(nullptr);
+    try {
+        return take_to_wanted_path({.timeout = options_.drain_timeout});
+    } catch (...) {
+        join_throttle(group);
         throw;
     }
 }
@@ -95,13 +120,19 @@ std::shared_ptr<ThrottleGroup> GuestDevice::throttle_group() const {
 void GuestDevice::join_throttle(std::shared_ptr<ThrottleGroup> group) {
     const std::lock_guard lock(report_mutex_);
     if (group == throttle_group_) return;
-    for (QueueRecord& record : records_) record.throttle.join(group);
+    for (QueueRecord& record : records_) {
+        if (group) {
+            record.throttle.join(group);
+        } else {
+            record.throttle.leave();
+        }
+    }
     throttle_group_ = std::move(group);
 }
 
-bool GuestDevice::throttled() const {
+ThrottleLimits GuestDevice::limits() const {
     const auto group = throttle_group();
-    return group && group->limits().any();
+    return group ? group->limits() : ThrottleLimits();
 }
 
 PathKind GuestDevice::wanted_path() const {
@@ -109,7 +140,7 @@ PathKind GuestDevice::wanted_path() const {
         case Policy::slow:
             return PathKind::slow;
         case Policy::automatic:
-            return throttled() ? PathKind::slow : PathKind::fast;
+            return limits().any() ? PathKind::slow : PathKind::fast;
         case Policy::fast:
         case Policy::fast_only:
             break;

@@ -30,10 +30,9 @@ json::object inserted(const GuestDevice& guest, const Disk& disk) {
                           {"virtual-size", disk.size},
                           {"dirty-flag", false}}}};
     const auto group = guest.throttle_group();
-    for (auto& [name, value] : describe(group ? group->limits() : datapath::ThrottleLimits())) {
-        medium[name] = std::move(value);
-    }
-    if (group) medium["group"] = group->name();
+    const auto limits = group ? group->limits() : datapath::ThrottleLimits();
+    for (auto& [name, value] : describe(limits)) medium[name] = std::move(value);
+    if (limits.any()) medium["group"] = group->name();
     return medium;
 }
 

@@ -2,6 +2,7 @@
 
 #include "vmm/control/commands/awaited.hpp"
 #include "vmm/control/commands/commands.hpp"
+#include "vmm/control/qmp_error.hpp"
 
 namespace viaduct::control {
 namespace {
@@ -24,26 +25,71 @@ ThrottleLimits limits_from(const Arguments& arguments) {
     return limits;
 }
 
+using Group = std::shared_ptr<datapath::ThrottleGroup>;
+
+/// A device's group and its limits, to be had again.
+struct Before {
+    Group joined;
+    ThrottleLimits of_joined;
+    Group group;  // that is to change
+    ThrottleLimits of_group;
+};
+
+boost::asio::awaitable<SwitchOutcome> change(GuestDevice& guest, const Group& group,
+                                             const ThrottleLimits& limits) {
+    Request<SwitchOutcome> request = [&](auto done) {
+        guest.set_throttle(group, limits, std::move(done));
+    };
+    co_return co_await awaited(request);
+}
+
+/// The group's devices, but for one, go where its limits are enforced, or no more needed. The
+/// outcome is the first failure.
+boost::asio::awaitable<SwitchOutcome> let_follow(vmm::Machine& machine, const Group& group,
+                                                 const GuestDevice* but) {
+    SwitchOutcome all;
+    for (const auto& device : machine.devices()) {
+        GuestDevice& guest = device->guest_device;
+        if (&guest == but || guest.throttle_group() != group) continue;
+        Request<SwitchOutcome> follow = [&](auto done) { guest.follow_throttle(std::move(done)); };
+        SwitchOutcome outcome = co_await awaited(follow);
+        const bool is_first = !std::holds_alternative<std::string>(all);
+        if (is_first && std::holds_alternative<std::string>(outcome)) all = std::move(outcome);
+    }
+    co_return all;
+}
+
+/// A device that cannot go back is broken then, and says so itself.
+boost::asio::awaitable<void> undo(vmm::Machine& machine, GuestDevice& guest, const Before& before) {
+    before.group->set_limits(before.of_group, datapath::ThrottleGroup::TimePoint::clock::now());
+    if (before.joined != before.group) {
+        (void)co_await change(guest, before.joined, before.of_joined);
+    }
+    (void)co_await let_follow(machine, before.group, nullptr);
+}
+
 boost::asio::awaitable<boost::json::value> set_throttle(vmm::Machine& machine,
                                                         const Arguments& arguments) {
     GuestDevice& guest =
         device_named(machine, arguments.get_one_of<std::string>({"id", "device"})).guest_device;
     const ThrottleLimits limits = limits_from(arguments);
     const auto name = arguments.find<std::string>("group");
-    const auto current = guest.throttle_group();
-    const auto group = name || !current
-                           ? machine.throttle_groups().find_or_create(name.value_or(guest.id()))
-                           : current;
-    Request<SwitchOutcome> request = [&](auto done) {
-        guest.set_throttle(group, limits, std::move(done));
-    };
-    succeeded(co_await awaited(request));
-    // The limits are the group's: its other devices go where they are enforced, or no more needed.
-    for (const auto& device : machine.devices()) {
-        GuestDevice& other = device->guest_device;
-        if (&other == &guest || other.throttle_group() != group) continue;
-        Request<SwitchOutcome> follow = [&](auto done) { other.follow_throttle(std::move(done)); };
-        succeeded(co_await awaited(follow));
+    const Group joined = guest.throttle_group();
+    const Group group = !limits.any() ? nullptr
+                        : name || !joined
+                            ? machine.throttle_groups().find_or_create(name.value_or(guest.id()))
+                            : joined;
+    const Before before{joined, guest.limits(), group, group ? group->limits() : ThrottleLimits()};
+    const SwitchOutcome changed = co_await change(guest, group, limits);
+    succeeded(changed);
+    if (!group) co_return boost::json::object{};
+    // The limits are the group's: its other devices are held to them too.
+    const SwitchOutcome followed = co_await let_follow(machine, group, &guest);
+    if (const auto* const reason = std::get_if<std::string>(&followed)) {
+        co_await undo(machine, guest, before);
+        throw QmpError(ErrorClass::generic_error,
+                       "{}; it shares the limits of group '{}', which are as before", *reason,
+                       group->name());
     }
     co_return boost::json::object{};
 }
@@ -100,8 +146,8 @@ std::vector<Parameter> parameters() {
                    .need = Need::optional});
     all.push_back({.name = "group",
                    .type = ArgumentType::string,
-                   .doc = "shares the limits with every device in the group; by default the "
-                          "device has one of its own, of its name",
+                   .doc = "whose limits these are, shared by every device in it; by default the "
+                          "one that the device is in, or else one of its name",
                    .need = Need::optional});
     return all;
 }
@@ -126,7 +172,8 @@ void add_throttle_commands(CommandTable& table, vmm::Machine& machine) {
     table.add(
         {.name = "block_set_io_throttle",
          .doc = "Limits a disk's I/O, in force when the command returns: a device whose data path "
-                "is auto takes to the slow path first, and back when the last limit is gone.",
+                "is auto takes to the slow path first, and back when the last limit is gone. "
+                "Limits that are all 0 take the device out of its group, whose others keep theirs.",
          .parameters = parameters(),
          .run = [&](const Arguments& arguments) { return set_throttle(machine, arguments); }});
 }
