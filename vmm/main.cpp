@@ -1,10 +1,14 @@
 /// `viaduct`: a machine from its command line, its console, its control sockets and the signals
 /// that end it, on one io_context.
 #include <malloc.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <functional>
+#include <optional>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -71,11 +75,55 @@ private:
     console::SerialBackend& console_;
 };
 
+/// Signals that end the machine in order. A device may take its time over that: who asks again has
+/// the program gone at once. Not in the same breath: a terminal that closes sends SIGHUP twice.
+class EndingSignals {
+public:
+    explicit EndingSignals(boost::asio::io_context& io) : signals_(io, SIGTERM, SIGINT, SIGHUP) {}
+
+    void serve(std::function<void()> end, std::function<void()> leave) {
+        end_ = std::move(end);
+        leave_ = std::move(leave);
+        wait();
+    }
+    /// From now on a signal ends the process.
+    void give_back() { signals_.clear(); }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    static constexpr std::chrono::seconds breath{1};
+
+    void wait() {
+        signals_.async_wait([this](const auto& error, int) {
+            if (error) return;
+            if (!first_) {
+                first_ = Clock::now();
+                end_();
+            } else if (Clock::now() - *first_ >= breath) {
+                leave_();
+            }
+            wait();
+        });
+    }
+
+    boost::asio::signal_set signals_;
+    std::function<void()> end_;
+    std::function<void()> leave_;
+    std::optional<Clock::time_point> first_;
+};
+
+/// The terminal is put back; all else the kernel closes.
+[[noreturn]] void leave_at_once(console::SerialBackend& console) {
+    console.detach();
+    log::error("asked to end a second time: leaving without waiting for the devices");
+    ::_exit(1);
+}
+
 int run(const Config& config) {
     log::set_level(config.log_level);
     boost::asio::io_context io(1);
     // Before the terminal is touched and until it is put back: no signal comes in between.
-    boost::asio::signal_set signals(io, SIGTERM, SIGINT, SIGHUP);
+    EndingSignals signals(io);
     control::CommandTable commands;
     control::QmpServer server(io, commands);
     EventReporter reporter(io, server);
@@ -83,13 +131,15 @@ int run(const Config& config) {
     Machine machine(config, *console, reporter);
     control::add_commands(commands, machine);
     for (const std::string& address : config.qmp) server.listen(address);
-    const ConsoleLink link(*console, machine);
-    signals.async_wait([&](const auto& error, int) {
-        if (!error) machine.shut_down(cause::host_signal, 0);
-    });
-    const auto work = boost::asio::make_work_guard(io);
-    machine.start();
-    io.run();
+    {
+        const ConsoleLink link(*console, machine);
+        signals.serve([&] { machine.shut_down(cause::host_signal, 0); },
+                      [&] { leave_at_once(*console); });
+        const auto work = boost::asio::make_work_guard(io);
+        machine.start();
+        io.run();
+    }
+    signals.give_back();
     return reporter.exit_status();
 }
 

@@ -120,8 +120,8 @@ bool VcpuThreads::enter(Runner& runner) {
     return !ending_;
 }
 
-// KVM finishes an access only when the vCPU is entered again, and sets the instruction pointer then:
-// before that its state is not what it goes on with. One access may take several exits.
+// KVM finishes an access only when the vCPU is entered again, and sets the instruction pointer
+// then: before that its state is not what it goes on with. One access may take several exits.
 void VcpuThreads::Runner::complete_access() {
     for (;;) {
         vcpu_.request_exit();

@@ -35,7 +35,12 @@ public:
     }
     FrozenThread(const FrozenThread&) = delete;
     FrozenThread& operator=(const FrozenThread&) = delete;
-    ~FrozenThread() { ::ptrace(PTRACE_DETACH, thread_, nullptr, nullptr); }
+    ~FrozenThread() {
+        // One that has ended with its process waits to be seen by us.
+        if (::ptrace(PTRACE_DETACH, thread_, nullptr, nullptr) != 0) {
+            ::waitpid(thread_, nullptr, __WALL);
+        }
+    }
 
 private:
     static pid_t find(pid_t process, std::string_view name) {

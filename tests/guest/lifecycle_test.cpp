@@ -2,6 +2,9 @@
 #include <algorithm>
 #include <csignal>
 
+#include <fmt/format.h>
+
+#include "tests/guest/frozen_thread.hpp"
 #include "tests/guest/probe_run.hpp"
 #include "tests/qmp_client.hpp"
 #include "tests/support/repeated.hpp"
@@ -14,8 +17,9 @@ using tests::QmpClient;
 /// A machine that runs a scenario without end, with a control socket.
 class RunningMachine {
 public:
-    explicit RunningMachine(const std::string& scenario)
-        : process_(command(scenario), Seconds(90) * repeated(1)), qmp_(directory_.path("qmp")) {
+    explicit RunningMachine(const std::string& scenario, const std::string& device = "")
+        : process_(command(scenario, device), Seconds(90) * repeated(1)),
+          qmp_(directory_.path("qmp")) {
         qmp_.negotiate();
     }
 
@@ -37,10 +41,10 @@ public:
     }
 
 private:
-    std::vector<std::string> command(const std::string& scenario) {
+    std::vector<std::string> command(const std::string& scenario, const std::string& device) {
         return probe_command({.scenario = scenario,
                               .options = {"--qmp", "unix:" + socket(), "--device",
-                                          image_device(directory_), "--cpus", "2"}});
+                                          image_device(directory_, device), "--cpus", "2"}});
     }
 
     TemporaryDirectory directory_;
@@ -68,6 +72,61 @@ TEST(Lifecycle, SigtermEndsTheMachineInOrder) {
         EXPECT_EQ(machine.process().wait().status, 0);
         EXPECT_FALSE(std::filesystem::exists(machine.socket()));
     }
+}
+
+/// What a machine may be at when the signal comes.
+struct Busy {
+    const char* name;
+    const char* device;
+    bool is_stopped = false;
+    bool is_switched = false;  // all the time
+};
+
+class SigtermWhile : public testing::TestWithParam<Busy> {};
+
+TEST_P(SigtermWhile, EndsTheMachineInOrder) {
+    RunningMachine machine("deep-io write=on tick=1", GetParam().device);
+    ASSERT_TRUE(machine.ticks_go_on());
+    if (GetParam().is_stopped) machine.qmp().execute("stop");
+    std::string commands;
+    for (int i = 0; GetParam().is_switched && i < 200; ++i) {
+        commands += fmt::format(
+            R"({{"execute":"vdpa-set-datapath","arguments":{{"id":"vdpa0","mode":"{}"}}}})",
+            i % 2 == 0 ? "slow" : "fast");
+    }
+    QmpClient other(machine.socket());
+    other.negotiate();
+    other.send(commands);
+    machine.process().send_signal(SIGTERM);
+    EXPECT_EQ(machine.reason_of("SHUTDOWN"), "host-signal");
+    const Outcome outcome = machine.process().wait();
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.err, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EverySort, SigtermWhile,
+    testing::Values(Busy{"OnTheSlowPath", "datapath=slow"},
+                    Busy{"RequestsWaitInTheThrottle", "throttle.iops-total=20"},
+                    Busy{"Stopped", "datapath=slow", true}, Busy{"ItIsSwitched", "", false, true},
+                    Busy{"ItIsSwitchedWithoutSuspend", "suspend=off", false, true}),
+    [](const auto& tested) { return std::string(tested.param.name); });
+
+TEST(Lifecycle, ASecondSignalDoesNotWaitForADevice) {
+    RunningMachine machine("io-loop");
+    ASSERT_TRUE(machine.ticks_go_on());
+    {
+        const FrozenThread control(machine.process().pid(), "vdpa-vdpa0");
+        machine.process().send_signal(SIGTERM);
+        machine.process().send_signal(SIGTERM);
+        std::this_thread::sleep_for(std::chrono::milliseconds(1200));
+        EXPECT_TRUE(machine.process().running()) << "two in one breath are one";
+        machine.process().send_signal(SIGTERM);
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    }
+    const Outcome outcome = machine.process().wait();
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_NE(outcome.err.find("without waiting"), std::string::npos) << outcome.err;
 }
 
 TEST(Lifecycle, QuitAnswersSaysShutdownAndEnds) {

@@ -1,4 +1,6 @@
 // QMP on a running machine: answers in time whatever a device does, and as its schema says.
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -8,6 +10,7 @@
 #include <vector>
 
 #include <boost/json/serialize.hpp>
+#include <netinet/in.h>
 
 #include "base/error.hpp"
 #include "tests/guest/frozen_thread.hpp"
@@ -112,6 +115,23 @@ TEST(QmpWhileADeviceIsBusy, AnswersThoughAStopWaitsForTheDevice) {
     EXPECT_EQ(waiting->receive().value().at("id"), "slow");
 }
 
+TEST(QmpWhileADeviceIsBusy, AnswersThoughASwitchWaitsForTheDeviceAndOtherDevicesSwitch) {
+    QmpMachine machine("deep-io write=on tick=20 devices=2", {"", ""});
+    ASSERT_TRUE(machine.process().wait_for_output("tick 1", long_enough));
+    const auto waiting = machine.client();
+    {
+        const FrozenThread control(machine.process().pid(), "vdpa-disk0");
+        waiting->send(
+            R"({"execute":"vdpa-set-datapath","arguments":{"id":"disk0","mode":"slow"},"id":1})");
+        expect_prompt_answers(machine);
+        const auto report =
+            machine.qmp().execute("vdpa-set-datapath", {{"id", "disk1"}, {"mode", "slow"}});
+        EXPECT_EQ(report.at("to"), "slow");
+    }
+    EXPECT_EQ(machine.qmp().wait_event("VDPA_DATAPATH_CHANGED").at("data").at("id"), "disk1");
+    EXPECT_EQ(machine.qmp().wait_event("VDPA_DATAPATH_CHANGED").at("data").at("id"), "disk0");
+}
+
 TEST(QmpWhileADeviceIsBusy, AnswersThoughAVcpuWaitsForTheDevice) {
     // Resets and starts without end: the vCPU is soon inside of one.
     QmpMachine machine("reset-mid-io rounds=1000000");
@@ -204,6 +224,47 @@ TEST(QmpSchemaOnTheWire, IsKeptByTheAnswersToAllQuestions) {
     }
 }
 
+TEST(QmpSchemaOnTheWire, IsKeptOnTheSlowPathWithLimits) {
+    QmpMachine machine("deep-io write=on tick=20",
+                       {"throttle.iops-total=5000,throttle.iops-total-max=6000,throttle.group=g"});
+    ASSERT_TRUE(machine.process().wait_for_output("tick 1", long_enough));
+    auto& qmp = machine.qmp();
+    const Schema schema(qmp);
+    const auto limits = qmp.execute("query-block").at(0).at("inserted");
+    EXPECT_EQ(limits.at("iops_max"), 6000);
+    EXPECT_EQ(qmp.execute("query-vdpa").at(0).at("poll-us"), 0);
+    for (const auto& [command, arguments] : questions(qmp)) {
+        const auto answer = qmp.execute(command, arguments);
+        EXPECT_EQ(schema.fault(answer, schema.type_of(command, "ret-type")), "") << command;
+    }
+}
+
+TEST(QmpSchemaOnTheWire, IsKeptByASwitchAndByADeviceThatBreaks) {
+    QmpMachine machine("deep-io write=on tick=20", {"suspend=off"});
+    ASSERT_TRUE(machine.process().wait_for_output("tick 1", long_enough));
+    auto& qmp = machine.qmp();
+    const Schema schema(qmp);
+    const auto report = qmp.execute("vdpa-set-datapath", {{"id", "disk0"}, {"mode", "slow"}});
+    EXPECT_EQ(schema.fault(report, schema.type_of("vdpa-set-datapath", "ret-type")), "");
+    const auto switched = qmp.wait_event("VDPA_DATAPATH_CHANGED").at("data");
+    EXPECT_EQ(schema.fault(switched, schema.type_of("VDPA_DATAPATH_CHANGED", "arg-type")), "");
+    EXPECT_EQ(switched.at("from"), "fast");
+    {
+        const FrozenThread disk(machine.process().pid(), "soft-queue",
+                                std::chrono::milliseconds(100));
+        qmp.send(R"({"execute":"vdpa-set-datapath","arguments":{"id":"disk0","mode":"fast",)"
+                 R"("switch-timeout":50,"on-timeout":"break"}})");
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    }
+    const auto broken = qmp.wait_event("VDPA_DEVICE_BROKEN").at("data");
+    EXPECT_EQ(schema.fault(broken, schema.type_of("VDPA_DEVICE_BROKEN", "arg-type")), "");
+    EXPECT_EQ(broken.at("id"), "disk0");
+    const auto client = machine.client();
+    const auto devices = client->execute("query-vdpa");
+    EXPECT_EQ(devices.at(0).at("datapath"), "broken");
+    EXPECT_EQ(schema.fault(devices, schema.type_of("query-vdpa", "ret-type")), "");
+}
+
 TEST(QmpSchemaOnTheWire, IsKeptByTheEventsOfAMachinesLife) {
     QmpMachine machine("io-loop");
     ASSERT_TRUE(machine.process().wait_for_output("tick 1", Seconds(30)));
@@ -236,6 +297,17 @@ TEST(QmpOfTheProgram, HasNoHotplugAndSaysSo) {
     EXPECT_EQ(refusal("device_del", {{"id", "disk0"}}),
               "GenericError: this version has no hotplug: the device 'disk0' stays until the "
               "machine ends");
+    EXPECT_EQ(refusal("device_del", {{"id", "disk9"}}), "DeviceNotFound: Device 'disk9' not found");
+}
+
+TEST(QmpOfTheProgram, TellsADisksStatisticsByItsNodeToo) {
+    QmpMachine machine("io-loop");
+    const auto by_device = machine.qmp().execute("query-blockstats", {{"query-nodes", false}});
+    EXPECT_EQ(by_device.at(0).at("device"), "disk0");
+    const auto by_node = machine.qmp().execute("query-blockstats", {{"query-nodes", true}});
+    EXPECT_FALSE(by_node.at(0).as_object().contains("device"));
+    EXPECT_EQ(by_node.at(0).at("node-name"), "disk0");
+    EXPECT_TRUE(by_node.at(0).as_object().contains("stats"));
 }
 
 TEST(QmpOfTheProgram, OnStdioEndsWithItsInputAndTheMachineRunsOn) {
@@ -258,6 +330,33 @@ TEST(QmpOfTheProgram, OnStdioEndsWithItsInputAndTheMachineRunsOn) {
     EXPECT_EQ(process.wait().status, 0);
     EXPECT_EQ(process.out().find("SHUTDOWN"), std::string::npos)
         << "the conversation had not ended with its input";
+}
+
+TEST(QmpOfTheProgram, OnAPortThatTheKernelPicksTellsWhichItIs) {
+    Process process(probe_command({.scenario = "spin tick=0",
+                                   .options = {"--serial", "none", "--qmp", "tcp:127.0.0.1:0"}}),
+                    Seconds(60));
+    std::string told;
+    for (int i = 0; i < 3000 && told.find('\n') == std::string::npos; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        told = process.err();
+    }
+    const auto colon = told.rfind(':');
+    ASSERT_NE(colon, std::string::npos) << told;
+    EXPECT_NE(told.find("127.0.0.1"), std::string::npos) << told;
+    const int port = std::stoi(told.substr(colon + 1));
+    Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ASSERT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0)
+        << told;
+    QmpClient client(std::move(socket));
+    client.negotiate();
+    EXPECT_EQ(client.execute("query-status").at("status"), "running");
+    (void)client.execute("quit");
+    EXPECT_EQ(process.wait().status, 0);
 }
 
 TEST(QmpOfTheProgram, HasAReferenceThatNeedsNoMachine) {

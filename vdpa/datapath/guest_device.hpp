@@ -77,6 +77,10 @@ public:
     [[nodiscard]] std::uint64_t device_features() const noexcept { return identity_.features; }
     /// The device can change its path while it runs.
     [[nodiscard]] bool switchable() const noexcept { return switchable_; }
+    /// Of a relay, before it sleeps.
+    [[nodiscard]] std::chrono::microseconds longest_poll() const noexcept {
+        return options_.longest_poll;
+    }
     /// As it was when the device was opened or last said that its configuration has changed;
     /// nothing when it is no disk.
     [[nodiscard]] std::optional<Disk> disk() const;

@@ -110,7 +110,8 @@ json::object statistics_of(std::span<const QueueRecord* const> records) {
     return statistics;
 }
 
-json::value query_blockstats(const vmm::Machine& machine) {
+/// Each device is the only node of its disk, and bears its name.
+json::value query_blockstats(const vmm::Machine& machine, bool by_node) {
     json::array all;
     for (const auto& device : machine.devices()) {
         const GuestDevice& guest = device->guest_device;
@@ -123,11 +124,11 @@ json::value query_blockstats(const vmm::Machine& machine) {
             queues.push_back(
                 {{"index", queues.size()}, {"stats", statistics_of(std::span(&one, 1))}});
         }
-        all.push_back({{"device", guest.id()},
-                       {"qdev", guest.id()},
-                       {"node-name", guest.id()},
-                       {"stats", statistics_of(records)},
-                       {"queues", std::move(queues)}});
+        json::object disk{{"node-name", guest.id()},
+                          {"stats", statistics_of(records)},
+                          {"queues", std::move(queues)}};
+        if (!by_node) disk["device"] = disk["qdev"] = guest.id();
+        all.push_back(std::move(disk));
     }
     return all;
 }
@@ -139,12 +140,18 @@ void add_block_commands(CommandTable& table, const vmm::Machine& machine) {
                .doc = "The disks: what stands behind each, its size and its limits.",
                .returns = block_devices_shape(),
                .run = [&](const Arguments&) { return query_block(machine); }});
-    table.add({.name = "query-blockstats",
-               .doc =
-                   "What each disk has done on the slow path, by kind of request, altogether and "
-                   "by queue. On the fast path nobody sees the requests.",
-               .returns = block_statistics_shape(),
-               .run = [&](const Arguments&) { return query_blockstats(machine); }});
+    table.add(
+        {.name = "query-blockstats",
+         .doc = "What each disk has done on the slow path, by kind of request, altogether and "
+                "by queue. On the fast path nobody sees the requests.",
+         .parameters = {{.name = "query-nodes",
+                         .type = ArgumentType::boolean,
+                         .doc = "by node-name alone, which is a disk's id; false by default",
+                         .need = Need::optional}},
+         .returns = block_statistics_shape(),
+         .run = [&](const Arguments& arguments) {
+             return query_blockstats(machine, arguments.find<bool>("query-nodes").value_or(false));
+         }});
 }
 
 }  // namespace viaduct::control

@@ -24,7 +24,7 @@ void add_commands(CommandTable& table, vmm::Machine& machine) {
     add_block_commands(table, machine);
     add_throttle_commands(table, machine);
     add_statistics_commands(table, machine);
-    add_hotplug_commands(table);
+    add_hotplug_commands(table, machine);
 }
 
 std::string qmp_reference() {

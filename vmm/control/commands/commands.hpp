@@ -39,7 +39,7 @@ boost::json::object describe(const datapath::SwitchReport& report);
 boost::json::object describe(const datapath::ThrottleLimits& limits);
 
 /// device_add, device_del.
-void add_hotplug_commands(CommandTable& table);
+void add_hotplug_commands(CommandTable& table, vmm::Machine& machine);
 
 /// All of them.
 void add_commands(CommandTable& table, vmm::Machine& machine);

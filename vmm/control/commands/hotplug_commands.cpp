@@ -12,15 +12,16 @@ boost::json::value refuse_to_add(const Arguments& arguments) {
         arguments.find<std::string>("id").value_or(arguments.get<std::string>("driver")));
 }
 
-boost::json::value refuse_to_remove(const Arguments& arguments) {
+boost::json::value refuse_to_remove(vmm::Machine& machine, const Arguments& arguments) {
+    const auto& device = device_named(machine, arguments.get<std::string>("id"));
     throw QmpError(ErrorClass::generic_error,
                    "this version has no hotplug: the device '{}' stays until the machine ends",
-                   arguments.get<std::string>("id"));
+                   device.guest_device.id());
 }
 
 }  // namespace
 
-void add_hotplug_commands(CommandTable& table) {
+void add_hotplug_commands(CommandTable& table, vmm::Machine& machine) {
     table.add({.name = "device_add",
                .doc = "Not in this version: always an error that says so.",
                .parameters = {{.name = "driver",
@@ -32,10 +33,11 @@ void add_hotplug_commands(CommandTable& table) {
                                .need = Need::optional}},
                .other_arguments = Others::accepted,
                .run = refuse_to_add});
-    table.add({.name = "device_del",
-               .doc = "Not in this version: always an error that says so.",
-               .parameters = {{.name = "id", .type = ArgumentType::string, .doc = "the device"}},
-               .run = refuse_to_remove});
+    table.add(
+        {.name = "device_del",
+         .doc = "Not in this version: always an error that says so.",
+         .parameters = {{.name = "id", .type = ArgumentType::string, .doc = "the device"}},
+         .run = [&](const Arguments& arguments) { return refuse_to_remove(machine, arguments); }});
 }
 
 }  // namespace viaduct::control

@@ -112,7 +112,10 @@ void add_machine_commands(CommandTable& table, vmm::Machine& machine) {
                    machine.press_power_button();
                    return nothing();
                }});
-    table.add({.name = "quit", .doc = "Ends the machine at once.", .run = [&](const Arguments&) {
+    table.add({.name = "quit",
+               .doc = "Ends the machine, without asking its guest. Its devices come to rest first, "
+                      "each in 5 seconds at most.",
+               .run = [&](const Arguments&) {
                    machine.shut_down(vmm::cause::qmp_quit, 0);
                    return nothing();
                }});

@@ -69,7 +69,7 @@ std::vector<Member> limits() {
             optional(count("iops_rd_max_length")),
             optional(count("iops_wr_max_length")),
             optional(count("iops_size", "bytes from which on a request counts as several")),
-            optional(text("group", "devices that share the limits"))};
+            optional(text("group", "while there are limits: what shares them"))};
 }
 
 std::vector<Member> block_backend() {
@@ -146,7 +146,9 @@ Returned vdpa_devices_shape() {
          choice("policy", "what was asked for", {"auto", "fast", "slow", "fast-only"}),
          choice("datapath", "the path in use", {"idle", "fast", "slow", "broken"}),
          flag("switchable", "whether the path can change at run time"),
-         optional(count("poll-us", "how long a relay polls before it sleeps, in microseconds")),
+         optional(count("poll-us",
+                        "of a switchable one: how long a relay polls before it sleeps, in "
+                        "microseconds")),
          count("status", "as the guest has set it: device_status"),
          flag("needs-reset", "it waits for its guest's reset"),
          list("device-features", "what the device has", ArgumentType::string),
@@ -174,8 +176,8 @@ Returned block_devices_shape() {
 }
 
 Returned block_statistics_shape() {
-    return array_of({text("device", "its id"), text("qdev", "the same"),
-                     text("node-name", "the same"),
+    return array_of({optional(text("device", "its id, but with query-nodes")),
+                     optional(text("qdev", "the same")), text("node-name", "its id"),
                      object("stats", "counted on the slow path only", request_statistics()),
                      list("queues", "the same for each queue", ArgumentType::object,
                           {count("index"), object("stats", "as above", request_statistics())})});

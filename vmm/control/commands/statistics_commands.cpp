@@ -53,7 +53,8 @@ Returned stats_shape() {
 
 void add_statistics_commands(CommandTable& table, const vmm::Machine& machine) {
     table.add({.name = "query-stats",
-               .doc = "KVM's own counters, of the VM or of each vCPU.",
+               .doc = "KVM's own counters, of the VM or of each vCPU. Of QEMU's arguments it takes "
+                      "this one.",
                .parameters = {{.name = "target",
                                .type = ArgumentType::string,
                                .doc = "whose counters",

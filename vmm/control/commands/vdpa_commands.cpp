@@ -61,22 +61,24 @@ boost::json::object describe(const vmm::Machine::Device& device) {
     const auto names = [&](std::uint64_t features) {
         return boost::json::value_from(virtio::feature_names(type, features));
     };
-    return {{"id", guest.id()},
-            {"path", guest.path()},
-            {"device-id", type},
-            {"device-type", virtio::device_type_name(type)},
-            {"policy", datapath::name_of(guest.policy())},
-            {"switchable", guest.switchable()},
-            {"datapath", name_of(guest.state())},
-            {"status", transport.status},
-            {"needs-reset", guest.needs_reset()},
-            {"device-features", names(guest.device_features())},
-            {"offered-features", names(guest.offered_features())},
-            {"features", names(transport.negotiated_features)},
-            {"msix-enabled", transport.msix_enabled},
-            {"config-size", guest.config_size()},
-            {"config-generation", transport.config_generation},
-            {"queues", queues_of(guest, transport)}};
+    boost::json::object described{{"id", guest.id()},
+                                  {"path", guest.path()},
+                                  {"device-id", type},
+                                  {"device-type", virtio::device_type_name(type)},
+                                  {"policy", datapath::name_of(guest.policy())},
+                                  {"switchable", guest.switchable()},
+                                  {"datapath", name_of(guest.state())},
+                                  {"status", transport.status},
+                                  {"needs-reset", guest.needs_reset()},
+                                  {"device-features", names(guest.device_features())},
+                                  {"offered-features", names(guest.offered_features())},
+                                  {"features", names(transport.negotiated_features)},
+                                  {"msix-enabled", transport.msix_enabled},
+                                  {"config-size", guest.config_size()},
+                                  {"config-generation", transport.config_generation},
+                                  {"queues", queues_of(guest, transport)}};
+    if (guest.switchable()) described["poll-us"] = guest.longest_poll().count();
+    return described;
 }
 
 }  // namespace
