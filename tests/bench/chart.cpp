@@ -55,7 +55,7 @@ public:
                              row_height - 10);
         body_ += fmt::format(
             R"(<path d="M{0:.1f} {2}H{1:.1f}M{0:.1f} {3}v8M{1:.1f} {3}v8" stroke="#222"/>)",
-            at(series.min()), at(series.max()), middle, middle - 4);
+            at(series.min()), at(series.p99()), middle, middle - 4);
         text(bar_left + bar_room + 10, middle + 4, "",
              fmt::format("{:.5g} {}", series.median(), series.unit));
         y_ += row_height;
@@ -84,7 +84,7 @@ private:
 double greatest_of(const std::vector<Series>& series, const std::string& group) {
     double greatest = 0;
     for (const Series& one : series) {
-        if (one.group == group) greatest = std::max(greatest, one.max());
+        if (one.group == group) greatest = std::max(greatest, one.p99());
     }
     return greatest;
 }

@@ -1,5 +1,6 @@
 /// A report as a picture: for each group of series a bar chart (length: median, whisker: least to
-/// greatest), below them the promises.
+/// p99, for one sample out of a thousand would leave no room for the rest), below them the
+/// promises.
 #pragma once
 
 #include <string>

@@ -24,10 +24,12 @@ GapGuest::GapGuest(const std::string& device, const std::string& keys)
     (void)ask();  // answered between requests
 }
 
-double GapGuest::longest_gap(const std::function<void()>& deed, std::chrono::milliseconds after) {
+double GapGuest::longest_gap(const std::function<void()>& deed, std::chrono::milliseconds pause) {
     (void)ask();
+    // A pause that meets the guest while it still answers would not be seen.
+    std::this_thread::sleep_for(pause);
     deed();
-    std::this_thread::sleep_for(after);
+    std::this_thread::sleep_for(pause);
     return ask();
 }
 

@@ -18,9 +18,9 @@ public:
     /// the load runs.
     GapGuest(const std::string& device, const std::string& keys);
 
-    /// Does `deed`; returns the longest time without a completion, from just before it until
-    /// `after` it, in microseconds.
-    double longest_gap(const std::function<void()>& deed, std::chrono::milliseconds after);
+    /// Does `deed`; returns the longest time without a completion, from `pause` before it until
+    /// `pause` after it, in microseconds.
+    double longest_gap(const std::function<void()>& deed, std::chrono::milliseconds pause);
     [[nodiscard]] tests::QmpClient& qmp() noexcept { return qmp_; }
 
 private:

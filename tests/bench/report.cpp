@@ -87,10 +87,10 @@ std::string Bar::text() const {
 void Report::print() const {
     fmt::print("{}\n", title);
     for (const std::string& note : notes) fmt::print("  {}\n", note);
-    fmt::print("\n{:<46} {:<18} {:>5} {:>9} {:>9} {:>9} {:>9}  unit\n", "", "", "runs", "min",
+    fmt::print("\n{:<50} {:<23} {:>5} {:>9} {:>9} {:>9} {:>9}  unit\n", "", "", "runs", "min",
                "median", "p99", "max");
     for (const Series& one : series) {
-        fmt::print("{:<46} {:<18} {:>5} {:>9.5g} {:>9.5g} {:>9.5g} {:>9.5g}  {}\n", one.group,
+        fmt::print("{:<50} {:<23} {:>5} {:>9.5g} {:>9.5g} {:>9.5g} {:>9.5g}  {}\n", one.group,
                    one.label, one.samples.size(), one.min(), one.median(), one.p99(), one.max(),
                    one.unit);
     }

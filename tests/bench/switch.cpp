@@ -21,7 +21,7 @@ using test::LabDevice;
 
 /// For a device whose daemon is busy on a slow machine.
 constexpr auto patience = std::chrono::seconds(60);
-/// After a deed the guest has had a completion by then.
+/// Before and after a deed: the guest is at work by then.
 constexpr milliseconds native_pause{5};
 constexpr milliseconds lab_pause{50};
 
