@@ -33,7 +33,7 @@ constexpr Benchmark benchmarks[] = {
     {"fast", 12'000, 11'000, "the guest's reads from each device", bench::fast},
     {"relay", 25, 1, "of each kind", with<bench::relay>},
     {"relay-latency", 25, 1, "of each kind", with<bench::relay_latency>},
-    {"switch", 200, 1, "switches to and fro, of each kind", with<bench::switch_natively>},
+    {"switch", 100, 1, "switches to and fro, of each kind", with<bench::switch_natively>},
     {"switch-lab", 40, 1, "switches to and fro, of each device", with<bench::switch_in_lab>},
     {"io", 3, 1, "of fio, at each workload, each way", with<bench::io>},
 };
