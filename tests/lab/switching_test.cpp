@@ -67,7 +67,6 @@ protected:
     }
     void TearDown() override {
         const auto answers = watch_->end();
-        std::cout << "QMP: " << answers << std::endl;
         EXPECT_TRUE(answers.prompt()) << answers;
     }
 
