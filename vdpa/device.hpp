@@ -104,8 +104,8 @@ public:
     virtual std::span<std::byte> doorbell_page(unsigned queue) = 0;
 
     /// When it returns, the device takes nothing more from its rings, and ring_state() tells where
-    /// they stand. What it took before, a device may finish all the same: nothing of it is left
-    /// once used.idx is there too.
+    /// they stand. A disk may finish what it took before all the same: nothing of it is left once
+    /// used.idx is there too. Buffers that wait for something to arrive are left alone.
     virtual void suspend() = 0;
     virtual void resume() = 0;
 };
