@@ -37,6 +37,7 @@ TEST_P(Probe, Passes) {
 }
 
 const std::vector<std::string> four_cpus{"--cpus", "4"};
+const std::vector<std::string> as_many_cpus_as_there_can_be{"--cpus", "64"};
 const std::vector<std::string> memory_above_4_gib{"--memory", "5G"};
 
 INSTANTIATE_TEST_SUITE_P(Machine, Probe,
@@ -45,6 +46,7 @@ INSTANTIATE_TEST_SUITE_P(Machine, Probe,
                                          Scenario{"reset how=acpi"}, Scenario{"reset how=keyboard"},
                                          Scenario{"cpu-topology cpus=4", "", four_cpus},
                                          Scenario{"smp cpus=4", "", four_cpus},
+                                         Scenario{"smp cpus=64", "", as_many_cpus_as_there_can_be},
                                          Scenario{"memory-map memory=134217728"}),
                          name_of);
 
@@ -54,41 +56,75 @@ INSTANTIATE_TEST_SUITE_P(Pci, Probe,
                                          Scenario{"pci-cfg-window"}),
                          name_of);
 
-INSTANTIATE_TEST_SUITE_P(Transport, Probe,
-                         testing::Values(Scenario{"features"}, Scenario{"features-refused"},
-                                         Scenario{"status-protocol"}, Scenario{"queue-registers"},
-                                         Scenario{"bad-queue-address"}, Scenario{"config-access"},
-                                         Scenario{"config-generation"}, Scenario{"isr-clears"},
-                                         Scenario{"msix"}, Scenario{"msix-masked"},
-                                         Scenario{"msix-function-mask"}, Scenario{"msix-retarget"},
-                                         Scenario{"intx"}, Scenario{"polling"}, Scenario{"size-limits"},
-                                         Scenario{"size-limits max=64", "queue-size=64"}),
-                         name_of);
+const std::vector<Scenario> transport{
+    {"features"},
+    {"features-refused"},
+    {"status-protocol"},
+    {"queue-registers"},
+    {"bad-queue-address"},
+    {"config-access"},
+    {"config-generation"},
+    {"isr-clears"},
+    {"msix"},
+    {"msix-masked"},
+    {"msix-function-mask"},
+    {"msix-retarget"},
+    {"intx"},
+    {"polling"},
+    {"size-limits"},
+    {"size-limits max=64", "queue-size=64"},
+};
 
-INSTANTIATE_TEST_SUITE_P(Io, Probe,
-                         testing::Values(Scenario{"read-write"}, Scenario{"flush"},
-                                         Scenario{"get-id serial=viaduct-1", "serial=viaduct-1"},
-                                         Scenario{"discard"}, Scenario{"write-zeroes"}, Scenario{"indirect"},
-                                         Scenario{"event-idx"},
-                                         Scenario{"multi-queue queues=4", "queues=4"},
-                                         Scenario{"smp-io cpus=4 queues=4", "queues=4", four_cpus},
-                                         Scenario{"past-end"}, Scenario{"readonly", "readonly=on"},
-                                         Scenario{"hostile-descriptors"}, Scenario{"io-loop count=500"}),
-                         name_of);
+const std::vector<Scenario> io{
+    {"read-write"},
+    {"flush"},
+    {"get-id serial=viaduct-1", "serial=viaduct-1"},
+    {"discard"},
+    {"write-zeroes"},
+    {"indirect"},
+    {"event-idx"},
+    {"multi-queue queues=4", "queues=4"},
+    {"smp-io cpus=4 queues=4", "queues=4", four_cpus},
+    {"past-end"},
+    {"readonly", "readonly=on"},
+    {"hostile-descriptors"},
+    {"io-loop count=500"},
+};
 
-TEST(Resets, AreSurvivedInTheMiddleOfIo) {
+/// The guest must not be able to tell.
+std::vector<Scenario> on_the_slow_path(std::vector<Scenario> scenarios) {
+    for (Scenario& scenario : scenarios) {
+        scenario.device += (scenario.device.empty() ? "" : ",") + std::string("datapath=slow");
+    }
+    return scenarios;
+}
+
+INSTANTIATE_TEST_SUITE_P(Transport, Probe, testing::ValuesIn(transport), name_of);
+INSTANTIATE_TEST_SUITE_P(TransportOnTheSlowPath, Probe,
+                         testing::ValuesIn(on_the_slow_path(transport)), name_of);
+INSTANTIATE_TEST_SUITE_P(Io, Probe, testing::ValuesIn(io), name_of);
+INSTANTIATE_TEST_SUITE_P(IoOnTheSlowPath, Probe, testing::ValuesIn(on_the_slow_path(io)), name_of);
+
+class Resets : public testing::TestWithParam<const char*> {};
+
+TEST_P(Resets, AreSurvivedInTheMiddleOfIo) {
     const TemporaryDirectory directory;
     expect_probe_passes({.scenario = fmt::format("reset-mid-io rounds={}", repeated(20)),
-                         .options = {"--device", image_device(directory)},
+                         .options = {"--device", image_device(directory, GetParam())},
                          .deadline = Seconds(90) * repeated(1)});
 }
 
-TEST(Resets, LeaveNothingInTheWayOfADriverThatStartsFromScratch) {
+TEST_P(Resets, LeaveNothingInTheWayOfADriverThatStartsFromScratch) {
     const TemporaryDirectory directory;
     expect_probe_passes({.scenario = fmt::format("reinit rounds={}", repeated(5)),
-                         .options = {"--device", image_device(directory)},
+                         .options = {"--device", image_device(directory, GetParam())},
                          .deadline = Seconds(90) * repeated(1)});
 }
+
+INSTANTIATE_TEST_SUITE_P(OnBothPaths, Resets, testing::Values("datapath=fast", "datapath=slow"),
+                         [](const auto& tested) {
+                             return std::string(tested.param).substr(sizeof "datapath");
+                         });
 
 TEST(Machine, HasMemoryAbove4GiB) {
     ProbeRun run{.scenario = "memory-map memory=5368709120", .options = memory_above_4_gib};

@@ -27,12 +27,11 @@ public:
         client->negotiate();
         return client;
     }
+    [[nodiscard]] std::string socket() const { return directory_.path("qmp"); }
     [[nodiscard]] Process& process() { return process_; }
     [[nodiscard]] tests::QmpClient& qmp() { return *operator_; }
 
 private:
-    [[nodiscard]] std::string socket() const { return directory_.path("qmp"); }
-
     [[nodiscard]] std::vector<std::string> options(const std::vector<std::string>& disks) const {
         std::vector<std::string> options{"--qmp", "unix:" + socket(), "--cpus", "2"};
         for (const std::string& properties : disks) {

@@ -35,10 +35,26 @@ TEST(QmpReference, InTheReadmeIsTheOneThatIsGenerated) {
 
 TEST(QmpReference, NamesEveryCommandOfTheProgramAndEveryEvent) {
     const std::string reference = qmp_reference();
-    for (const auto* const command :
-         {"qmp_capabilities", "query-version", "query-commands", "query-qmp-schema", "query-name",
-          "query-status", "query-cpus-fast", "query-stats", "query-vdpa", "stop", "cont",
-          "system_reset", "system_powerdown", "quit", "device_add", "device_del"}) {
+    for (const auto* const command : {"qmp_capabilities",
+                                      "query-version",
+                                      "query-commands",
+                                      "query-qmp-schema",
+                                      "query-name",
+                                      "query-status",
+                                      "query-cpus-fast",
+                                      "query-stats",
+                                      "query-vdpa",
+                                      "stop",
+                                      "cont",
+                                      "system_reset",
+                                      "system_powerdown",
+                                      "quit",
+                                      "device_add",
+                                      "device_del",
+                                      "vdpa-set-datapath",
+                                      "block_set_io_throttle",
+                                      "query-block",
+                                      "query-blockstats"}) {
         EXPECT_THAT(reference, HasSubstr(fmt::format("\n#### `{}`\n", command)));
     }
     for (const Event& event : events()) {

@@ -1,5 +1,6 @@
 #include "vmm/ctl/throttle.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -61,6 +62,15 @@ void add_burst(json::object& arguments, const Change& change, const Limit& limit
     if (const auto value = change.value(length); value && !length_goes) arguments[length] = *value;
 }
 
+/// What it counts is gone with the last limit of requests.
+std::optional<std::uint64_t> size_of_request(const Change& change) {
+    const bool counts_requests = std::ranges::any_of(limits, [&](const Limit& limit) {
+        return !limit.is_size && change.value(std::string(limit.name)).value_or(0) != 0;
+    });
+    if (!counts_requests && !change.is_named("iops_size")) return std::nullopt;
+    return change.value("iops_size");
+}
+
 std::string amount(const Limit& limit, std::uint64_t value) {
     return limit.is_size ? format_size(static_cast<double>(value)) + "/s" : std::to_string(value);
 }
@@ -95,6 +105,16 @@ const json::value& block_device(const json::value& reply, std::string_view devic
                               : fmt::format("the machine has {}", fmt::join(known, ", ")));
 }
 
+const json::value& limits_to_change(const json::value& reply, std::string_view device,
+                                    const std::string& group) {
+    const json::value& own = block_device(reply, device);
+    if (group.empty()) return own;
+    for (const json::value& block : elements(reply)) {
+        if (group_of(block) == group) return block;
+    }
+    return own;
+}
+
 json::object changed_limits(std::string_view device, const json::value& block,
                             const LimitChange& wanted) {
     const json::value& inserted = member(block, "inserted");
@@ -105,9 +125,15 @@ json::object changed_limits(std::string_view device, const json::value& block,
         arguments[name] = change.value(name).value_or(0);
     }
     for (const Limit& limit : limits) add_burst(arguments, change, limit);
-    if (const auto size = change.value("iops_size")) arguments["iops_size"] = *size;
+    if (const auto size = size_of_request(change)) arguments["iops_size"] = *size;
     const std::string group = wanted.group.empty() ? group_of(block) : wanted.group;
     if (!group.empty()) arguments["group"] = group;
+    const bool has_limits = std::ranges::any_of(limits, [&](const Limit& limit) {
+        return arguments.at(limit.name).to_number<std::uint64_t>() != 0;
+    });
+    if (!wanted.group.empty() && !has_limits) {
+        throw Error("the group '{}' has no limits to share: say which it is to have", wanted.group);
+    }
     return arguments;
 }
 

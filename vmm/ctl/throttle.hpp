@@ -42,8 +42,16 @@ struct LimitChange {
 [[nodiscard]] const boost::json::value& block_device(const boost::json::value& reply,
                                                      std::string_view device);
 
-/// Arguments of block_set_io_throttle. `block`: the device's element of query-block. A limit that
-/// is set to 0 takes its burst along, and a burst its length, unless they are named too.
+/// The element of query-block's reply whose limits a change begins with: the device's, or that of a
+/// disk in the group that it is to join. Throws as block_device().
+[[nodiscard]] const boost::json::value& limits_to_change(const boost::json::value& reply,
+                                                         std::string_view device,
+                                                         const std::string& group);
+
+/// Arguments of block_set_io_throttle. `block`: as of limits_to_change(). A limit that is set to 0
+/// takes its burst along, and a burst its length, and the last one of requests the size of a
+/// request, unless they are named too. Throws Error for a group that is to have no limits: all
+/// zeroes would take the device out of it.
 [[nodiscard]] boost::json::object changed_limits(std::string_view device,
                                                  const boost::json::value& block,
                                                  const LimitChange& change);

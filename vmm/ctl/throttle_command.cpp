@@ -17,8 +17,12 @@ namespace json = boost::json;
 
 constexpr const char* help_text =
     "Without an option it shows the limits in force. Those that are not given stay as they are\n"
-    "(as query-block reports them); a limit set to 0 is lifted, its burst with it. Each option is\n"
-    "an argument of QMP's block_set_io_throttle. SIZE is in bytes, or with K, M or G.";
+    "(as query-block reports them); a limit set to 0 is lifted, its burst with it. With --group "
+    "the\n"
+    "limits are the group's, for all its devices: --group alone joins one as it is. --off takes "
+    "the\n"
+    "device out of its group, whose others keep their limits. Each option is an argument of QMP's\n"
+    "block_set_io_throttle. SIZE is in bytes, or with K, M or G.";
 
 /// As typed; empty when it is not given.
 struct Throttle {
@@ -87,8 +91,8 @@ void carry_out(Session& session, const Throttle& typed, const LimitChange& chang
     if (typed.off) return set_limits(session, no_limits(typed.device), typed.device);
     if (change.numbers.empty() && change.group.empty()) return show_limits(session, typed.device);
     const auto blocks = session.ask("query-block");
-    set_limits(session, changed_limits(typed.device, block_device(blocks, typed.device), change),
-               typed.device);
+    const auto& before = limits_to_change(blocks, typed.device, typed.group);
+    set_limits(session, changed_limits(typed.device, before, change), typed.device);
 }
 
 void check(const Throttle& typed, const LimitChange& change) {
@@ -129,7 +133,7 @@ void add_throttle_command(CLI::App& app, Command& chosen) {
     add_limit_options(command, *typed);
     command.add_option("--group", typed->group, "share the limits with the devices of this group")
         ->type_name("NAME");
-    command.add_flag("--off", typed->off, "lift all limits");
+    command.add_flag("--off", typed->off, "lift all limits of this device");
     command.callback([typed, &chosen] {
         const LimitChange change = change_of(*typed);
         check(*typed, change);
