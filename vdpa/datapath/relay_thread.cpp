@@ -1,5 +1,6 @@
 #include "vdpa/datapath/relay_thread.hpp"
 
+#include <sched.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -12,6 +13,10 @@ namespace viaduct::datapath {
 namespace {
 
 enum Source : std::uint64_t { guest_kicked, device_called, woken };
+
+/// Requests in flight from which on it pays to let the others of a CPU go on first; with fewer each
+/// of them is waited for.
+constexpr unsigned worth_gathering = 4;
 
 void watch(const Fd& epoll, const EventFd& event, Source source) {
     epoll_event interest{};
@@ -91,7 +96,10 @@ void RelayThread::run() noexcept {
         if (kicked_ && !forwarded) statistics_.spurious_kicks.add();
         kicked_ = false;
         report_faults();
-        if (keeps_polling(completed || forwarded, now) || relay_.prepare_to_sleep()) {
+        const bool moved = completed || forwarded;
+        // Whoever shares the relay's CPU brings more before long, and need not wake it for each.
+        if (moved && relay_.in_flight() >= worth_gathering) ::sched_yield();
+        if (keeps_polling(moved, now) || relay_.prepare_to_sleep()) {
             now = Clock::now();
             continue;
         }
