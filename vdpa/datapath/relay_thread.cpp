@@ -14,8 +14,9 @@ namespace {
 
 enum Source : std::uint64_t { guest_kicked, device_called, woken };
 
-/// Requests in flight from which on it pays to let the others of a CPU go on first; with fewer each
-/// of them is waited for.
+/// Requests in flight from which on more of them come while some are carried: it pays to look again
+/// before asking for notifications, and to let the others of this CPU go on first. With fewer, each
+/// is waited for, and the relay is to be asleep as soon as it can.
 constexpr unsigned worth_gathering = 4;
 
 void watch(const Fd& epoll, const EventFd& event, Source source) {
@@ -96,10 +97,7 @@ void RelayThread::run() noexcept {
         if (kicked_ && !forwarded) statistics_.spurious_kicks.add();
         kicked_ = false;
         report_faults();
-        const bool moved = completed || forwarded;
-        // Whoever shares the relay's CPU brings more before long, and need not wake it for each.
-        if (moved && relay_.in_flight() >= worth_gathering) ::sched_yield();
-        if (keeps_polling(moved, now) || relay_.prepare_to_sleep()) {
+        if (looks_again(completed || forwarded, now) || relay_.prepare_to_sleep()) {
             now = Clock::now();
             continue;
         }
@@ -143,9 +141,12 @@ void RelayThread::report_faults() noexcept {
     }
 }
 
-bool RelayThread::keeps_polling(bool moved, Clock::time_point now) noexcept {
+bool RelayThread::looks_again(bool moved, Clock::time_point now) noexcept {
     if (moved) {
         poll_until_ = now + poll_;
+        if (relay_.in_flight() < worth_gathering) return poll_ != poll_.zero();
+        // Whoever shares this CPU brings more before long, and need not wake the relay for each.
+        ::sched_yield();
         return true;
     }
     if (poll_ == poll_.zero() || now >= poll_until_ || obeyed_ != Order::run) return false;

@@ -93,7 +93,7 @@ private:
     /// From `before`, which is now, until the time that it returns: a request on its way pays for
     /// each look at the clock.
     Clock::time_point sleep(Clock::time_point before) noexcept;
-    [[nodiscard]] bool keeps_polling(bool moved, Clock::time_point now) noexcept;
+    [[nodiscard]] bool looks_again(bool moved, Clock::time_point now) noexcept;
     void adapt_poll(Clock::duration slept) noexcept;
 
     Relay relay_;
