@@ -4,7 +4,6 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -49,7 +48,8 @@ private:
         for (const auto& task : tasks) {
             std::string comm;
             std::getline(std::ifstream(task.path() / "comm"), comm);
-            if (comm == name) found = std::max(found, std::stoi(task.path().filename()));
+            // In the order of their start, which their numbers are not when those begin anew.
+            if (comm == name) found = std::stoi(task.path().filename());
         }
         if (found == 0) throw Error("process {} has no thread '{}'", process, name);
         return found;

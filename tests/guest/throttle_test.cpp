@@ -24,9 +24,10 @@ Seconds window() {
     return Seconds(repeated(1) > 1 ? 20 : 2);
 }
 
-/// What a disk has done so far, and when.
+/// What a disk has done so far, at some time between two.
 struct Reading {
-    Clock::time_point time;
+    Clock::time_point before;
+    Clock::time_point after;
     double reads;
     double writes;
     double bytes_read;
@@ -39,8 +40,17 @@ Reading read_counters(QmpClient& qmp, unsigned disk = 0) {
     const auto after = Clock::now();
     const auto& stats = all.at(disk).at("stats");
     const auto number = [&](const char* name) { return stats.at(name).to_number<double>(); };
-    return {before + (after - before) / 2, number("rd_operations"), number("wr_operations"),
-            number("rd_bytes"), number("wr_bytes")};
+    return {before,
+            after,
+            number("rd_operations"),
+            number("wr_operations"),
+            number("rd_bytes"),
+            number("wr_bytes")};
+}
+
+Seconds between(const Reading& from, const Reading& to) {
+    return (to.before + (to.after - to.before) / 2) -
+           (from.before + (from.after - from.before) / 2);
 }
 
 /// What a limit is about.
@@ -71,25 +81,25 @@ void set_limit(QmpClient& qmp, const std::string& argument, double rate, unsigne
 }
 
 double rate_between(const Limit& limit, const Reading& from, const Reading& to) {
-    return (limit.counted(to) - limit.counted(from)) / Seconds(to.time - from.time).count();
+    return (limit.counted(to) - limit.counted(from)) / between(from, to).count();
 }
 
 /// Readings over the window, often enough for every second to be looked at.
 std::vector<Reading> watch(QmpClient& qmp, Seconds duration) {
-    constexpr std::chrono::milliseconds between{50};
+    constexpr std::chrono::milliseconds rest{50};
     std::vector<Reading> readings{read_counters(qmp)};
-    while (readings.back().time - readings.front().time < duration) {
-        std::this_thread::sleep_for(between);
+    while (between(readings.front(), readings.back()) < duration) {
+        std::this_thread::sleep_for(rest);
         readings.push_back(read_counters(qmp));
     }
     return readings;
 }
 
-/// The most that was counted within a second, at most.
+/// The most that was surely counted within a second.
 double most_in_a_second(const Limit& limit, const std::vector<Reading>& readings) {
     double most = 0;
     for (auto from = readings.begin(); from != readings.end(); ++from) {
-        for (auto to = from; to != readings.end() && to->time - from->time <= Seconds(1); ++to) {
+        for (auto to = from; to != readings.end() && to->after - from->before <= Seconds(1); ++to) {
             most = std::max(most, limit.counted(*to) - limit.counted(*from));
         }
     }

@@ -180,7 +180,7 @@ TEST_F(Faults, ADaemonKilledInTheMiddleOfASwitchBreaksTheDeviceUntilAHealthyOneI
         disk.replace();
         bind_anew("vda");
         expect_verified_io("vda");
-        EXPECT_EQ(path_of(0), before) << "a switch that failed is no new policy";
+        EXPECT_EQ(path_of(0), mode) << "a device that broke begins anew where it was sent";
     }
 }
 
