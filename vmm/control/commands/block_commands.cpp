@@ -127,7 +127,10 @@ json::value query_blockstats(const vmm::Machine& machine, bool by_node) {
         json::object disk{{"node-name", guest.id()},
                           {"stats", statistics_of(records)},
                           {"queues", std::move(queues)}};
-        if (!by_node) disk["device"] = disk["qdev"] = guest.id();
+        if (!by_node) {
+            disk["device"] = guest.id();
+            disk["qdev"] = guest.id();
+        }
         all.push_back(std::move(disk));
     }
     return all;
