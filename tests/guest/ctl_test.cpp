@@ -58,7 +58,7 @@ protected:
             fmt::format("source '{}/scripts/completion/viaductctl.bash'; COMP_WORDS=('{}' -s '{}'",
                         VIADUCT_SOURCE_DIR, VIADUCT_CTL, machine_.socket());
         for (const std::string& word : words) line += " '" + word + "'";
-        line += fmt::format("); COMP_CWORD={}; _viaductctl; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        line += fmt::format(R"(); COMP_CWORD={}; _viaductctl; printf '%s\n' "${{COMPREPLY[@]}}")",
                             words.size() + 2);
         std::istringstream out(run({"bash", "-c", line}).out);
         std::vector<std::string> offered;

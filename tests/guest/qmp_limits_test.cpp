@@ -58,7 +58,7 @@ bool is_limited(QmpClient& qmp, unsigned disk) {
 
 /// The second disk stands still, with requests in flight that do not come back.
 FrozenThread without_disk1(QmpMachine& machine) {
-    return FrozenThread(machine.process().pid(), "soft-queue", std::chrono::milliseconds(100));
+    return {machine.process().pid(), "soft-queue", std::chrono::milliseconds(100)};
 }
 
 TEST(QmpLimits, ComeBackFromQueryBlockArgumentForArgument) {

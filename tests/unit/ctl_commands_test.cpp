@@ -133,7 +133,7 @@ std::vector<std::string> completed(const std::vector<std::string>& words) {
                        "/scripts/completion/viaductctl.bash; "
                        "COMP_WORDS=(";
     for (const std::string& word : words) line += "'" + word + "' ";
-    line += fmt::format("); COMP_CWORD={}; _viaductctl; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+    line += fmt::format(R"(); COMP_CWORD={}; _viaductctl; printf '%s\n' "${{COMPREPLY[@]}}")",
                         words.size() - 1);
     std::istringstream out(test::run({"bash", "-c", line}).out);
     std::vector<std::string> offered;
