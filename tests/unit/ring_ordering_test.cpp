@@ -33,7 +33,7 @@ constexpr unsigned collisions = 100'000;
 /// Sleeps until `event`; false when it does not come.
 bool sleep_until(const EventFd& event) {
     pollfd poll{event.fd(), POLLIN, 0};
-    if (::poll(&poll, 1, 5'000) != 1) return false;
+    if (::poll(&poll, 1, 15'000) != 1) return false;
     (void)event.take();
     return true;
 }
