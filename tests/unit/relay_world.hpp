@@ -25,6 +25,8 @@ struct RelayTerms {
     virtio::RingIndex base{};
     const datapath::Personality* personality = nullptr;
     datapath::ThrottleMember* throttle = nullptr;
+    /// Where the relay is told that the driver's rings are, when it is not where they are.
+    void (*place)(virtio::QueueSetup& setup) = nullptr;
 };
 
 class RelayWorld {
@@ -37,7 +39,7 @@ public:
                  vdpa::IovaRange{Iova{0}, Iova{~std::uint64_t{0}}}, memory.space()),
           shadow_queue(shadow.lay_out(0, terms.ring_size)),
           relay((driver.start_at(terms.base), datapath::RelaySetup{.memory = memory.space(),
-                                                                   .guest_ring = driver.ring(),
+                                                                   .guest_ring = ring_of(terms),
                                                                    .base = terms.base,
                                                                    .shadow = shadow_queue,
                                                                    .event_idx = terms.event_idx,
@@ -80,6 +82,14 @@ public:
     bool complete() { return relay.complete(now); }
     Iova buffer(std::size_t bytes = 512) { return memory.allocate(bytes, 16); }
 
+private:
+    virtio::SplitRing ring_of(const RelayTerms& terms) {
+        virtio::QueueSetup setup = driver.setup();
+        if (terms.place != nullptr) terms.place(setup);
+        return virtio::SplitRing::find(memory.space(), setup).value();
+    }
+
+public:
     GuestMemory memory;
     RingDriver driver;
     datapath::ShadowMemory shadow;
