@@ -23,13 +23,17 @@ add_test(NAME guest.soak COMMAND guest_tests --gtest_brief=1
     --gtest_filter=Resets.*:Lifecycle.*:*Switch*:*Throttle*)
 set_tests_properties(guest.soak PROPERTIES TIMEOUT 1800 LABELS soak ENVIRONMENT VIADUCT_TIMES=20)
 
-foreach(kind IN ITEMS unit guest)
-    add_test(NAME asan+ubsan.${kind}
-        COMMAND ${CMAKE_SOURCE_DIR}/build/asan+ubsan/${kind}_tests --gtest_brief=1)
-    set_tests_properties(asan+ubsan.${kind} PROPERTIES TIMEOUT 600)
-    add_test(NAME tsan.${kind} COMMAND ${CMAKE_SOURCE_DIR}/build/tsan/${kind}_tests --gtest_brief=1)
-    set_tests_properties(tsan.${kind} PROPERTIES TIMEOUT 1200 LABELS soak)
-endforeach()
+function(add_sanitized_tests name program filter)
+    foreach(preset IN ITEMS asan+ubsan tsan)
+        add_test(NAME ${preset}.${name}
+            COMMAND ${CMAKE_SOURCE_DIR}/build/${preset}/${program} --gtest_brief=1 --gtest_filter=${filter})
+        set_tests_properties(${preset}.${name} PROPERTIES TIMEOUT 1200 ${ARGN})
+    endforeach()
+    set_property(TEST tsan.${name} PROPERTY LABELS soak)
+endfunction()
+add_sanitized_tests(unit unit_tests *)
+add_sanitized_tests(guest guest_tests -*Throttle*)
+add_sanitized_tests(rates guest_tests *Throttle* RUN_SERIAL ON)
 
 foreach(name IN ITEMS relay qmp)
     add_test(NAME fuzz.${name} COMMAND ${CMAKE_SOURCE_DIR}/scripts/fuzz ${name} --seconds 120)
