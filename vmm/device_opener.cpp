@@ -1,5 +1,8 @@
 #include "vmm/device_opener.hpp"
 
+#include <memory>
+#include <utility>
+
 #include <fmt/core.h>
 
 #include "base/error.hpp"

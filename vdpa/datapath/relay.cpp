@@ -118,7 +118,7 @@ void Relay::submit_or_hold(std::uint16_t slot, Clock::time_point now) noexcept {
     if (setup_.throttle == nullptr || !setup_.throttle->active() || request.payload == 0) {
         return submit(slot);
     }
-    Line& line = held_[request.into_device ? 1 : 0];
+    Line& line = held_[direction(request.into_device)];
     if (line.empty() && setup_.throttle->admit(request.into_device, request.payload, now)) {
         return submit(slot);
     }
