@@ -13,7 +13,7 @@ namespace viaduct {
 class Thread {
 public:
     struct Options {
-        const char* name;                                   // 15 characters at most
+        const char* name = "";                              // 15 characters at most
         std::size_t stack_bytes = std::size_t{128} * 1024;  // a line of the log fits
     };
 

@@ -47,7 +47,7 @@ public:
                   .statistics = statistics_}),
           driver_(driver_ring_.ring(), true),
           device_(shadow_queue_.ring, true, virtio::RingIndex(0)) {
-        for (std::uint16_t i = 0; i < batch_; ++i) heads_.push_back(make_request(i, indirect));
+        for (unsigned i = 0; i < batch_; ++i) heads_.push_back(make_request(i, indirect));
         relay_.take_over();
     }
 
@@ -77,7 +77,7 @@ public:
 
 private:
     /// A read of 4 KiB: header, data, status.
-    std::uint16_t make_request(std::uint16_t number, bool indirect) {
+    std::uint16_t make_request(unsigned number, bool indirect) {
         const Iova header = memory_.allocate(sizeof(virtio_blk_outhdr), 16);
         memory_.store(header, virtio_blk_outhdr{VIRTIO_BLK_T_IN, 0, number});
         const auto head = static_cast<std::uint16_t>(indirect ? number : 3 * number);

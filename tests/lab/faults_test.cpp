@@ -20,7 +20,6 @@
 namespace viaduct::test {
 namespace {
 
-namespace json = boost::json;
 using Clock = std::chrono::steady_clock;
 
 /// vda to vdc in the guest, in this order. The last is left alone, and works all the time.

@@ -25,7 +25,9 @@ public:
     };
 
     FaultyDevice(std::unique_ptr<vdpa::Device> real, Abilities abilities, const Before& before)
-        : real_(std::move(real)), abilities_(abilities), before_(before) {}
+        : real_(std::move(real)), abilities_(std::move(abilities)), before_(before) {}
+    FaultyDevice(const FaultyDevice&) = delete;
+    FaultyDevice& operator=(const FaultyDevice&) = delete;
     ~FaultyDevice() override { before_("close"); }
 
     [[nodiscard]] const std::string& name() const override { return real_->name(); }

@@ -77,7 +77,7 @@ protected:
         return byte[0];
     }
     /// Where in the log; its end when it is not there.
-    std::ptrdiff_t place_of(const std::string& call) {
+    std::ptrdiff_t place_of(const std::string& call) const {
         const auto log = world_.node.log();
         return std::find_if(log.begin(), log.end(),
                             [&](const auto& line) { return line.starts_with(call); }) -

@@ -3,6 +3,7 @@
 
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -14,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/error.hpp"
 #include "tests/qmp_client.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/unit/qmp_conversation.hpp"
@@ -53,18 +55,20 @@ public:
         return client;
     }
 
-    /// On the server's own thread.
+    /// On the server's own thread. Throws Error with the text that the server's had: an exception
+    /// itself does not cross threads, its reference count is hidden from the thread sanitizer.
     void listen(const std::string& address) {
-        std::promise<void> done;
+        std::promise<std::optional<std::string>> done;
         boost::asio::post(io_, [&] {
+            std::optional<std::string> refusal;
             try {
                 server_->listen(address);
-                done.set_value();
-            } catch (...) {
-                done.set_exception(std::current_exception());
+            } catch (const Error& error) {
+                refusal = error.what();
             }
+            done.set_value(refusal);
         });
-        done.get_future().get();
+        if (const auto refusal = done.get_future().get()) throw Error(*refusal);
     }
 
     /// Lets the commands `wait` return.

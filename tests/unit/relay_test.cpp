@@ -375,7 +375,8 @@ TEST(Relay, CountsADisksRequestsByKind) {
     post(VIRTIO_BLK_T_FLUSH, {Iova{0}, 0, false}, std::byte{0});
     const Iova ranges = world.buffer(48);
     for (unsigned i = 0; i < 3; ++i) {
-        world.memory.store(ranges + i * 16, virtio_blk_discard_write_zeroes{i, 8U << i, 0});
+        world.memory.store(ranges + std::uint64_t{i} * 16,
+                           virtio_blk_discard_write_zeroes{i, 8U << i, 0});
     }
     post(VIRTIO_BLK_T_DISCARD, {ranges, 48, false}, std::byte{0});
     post(VIRTIO_BLK_T_WRITE_ZEROES, {ranges, 16, false}, std::byte{0});

@@ -82,10 +82,10 @@ public:
         }
         if (device.publish_used()) device_call.signal();
     }
-    bool rests(std::chrono::milliseconds patience = std::chrono::seconds(10)) {
+    bool rests(std::chrono::milliseconds patience = std::chrono::seconds(10)) const {
         return relay->wait_for_rest(Clock::now() + patience);
     }
-    bool rests_at_once() { return rests(std::chrono::milliseconds(30)); }
+    bool rests_at_once() const { return rests(std::chrono::milliseconds(30)); }
 
     GuestMemory memory;
     RingDriver driver;

@@ -83,7 +83,7 @@ public:
     Iova buffer(std::size_t bytes = 512) { return memory.allocate(bytes, 16); }
 
 private:
-    virtio::SplitRing ring_of(const RelayTerms& terms) {
+    virtio::SplitRing ring_of(const RelayTerms& terms) const {
         virtio::QueueSetup setup = driver.setup();
         if (terms.place != nullptr) terms.place(setup);
         return virtio::SplitRing::find(memory.space(), setup).value();

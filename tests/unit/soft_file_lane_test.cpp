@@ -141,7 +141,7 @@ TEST_P(Clearing, ZerosAreWrittenWhereTheFileSystemCannotClear) {
     operation.may_unmap = GetParam();
     operation.durable = true;
     operation.offset = 512;
-    operation.length = 300 * 1024;
+    operation.length = std::uint64_t{300} * 1024;
     const auto lane = this->lane();
     int refusals = 0;
     lane->start(operation);
@@ -158,7 +158,7 @@ TEST_P(Clearing, ZerosAreWrittenWhereTheFileSystemCannotClear) {
     }
     EXPECT_EQ(*outcome, 0);
     EXPECT_EQ(file_.read(0, 512), Bytes(content_.begin(), content_.begin() + 512));
-    EXPECT_EQ(file_.read(512, 300 * 1024), Bytes(300 * 1024));
+    EXPECT_EQ(file_.read(512, operation.length), Bytes(operation.length));
     // Learnt: the next one does not try again.
     const int before = refusals;
     operation.offset = 0;

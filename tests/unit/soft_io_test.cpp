@@ -53,7 +53,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& place) { return std::string(place.param.name); });
 
 TEST_P(SoftIo, ReadsWhatTheImageHolds) {
-    const Bytes content = random_bytes(3 * 4096, 1);
+    const Bytes content = random_bytes(std::size_t{3} * 4096, 1);
     file_.write(8192, content);
     disk_.start();
     const Iova buffer = disk_.memory().allocate(content.size());
@@ -63,7 +63,7 @@ TEST_P(SoftIo, ReadsWhatTheImageHolds) {
 }
 
 TEST_P(SoftIo, WritesWhatTheGuestHolds) {
-    const Bytes content = random_bytes(4 * 4096, 2);
+    const Bytes content = random_bytes(std::size_t{4} * 4096, 2);
     disk_.start();
     ASSERT_EQ(disk_.write(24, content), ok);
     EXPECT_EQ(disk_.used_length(), 1U);
@@ -194,7 +194,7 @@ TEST_P(SoftIo, WritesZeroesWithAndWithoutUnmap) {
     ASSERT_EQ(disk_.clear(VIRTIO_BLK_T_WRITE_ZEROES, {{3, 5, 0}, {1001, 3001, 0}}), ok);
     ASSERT_EQ(disk_.clear(VIRTIO_BLK_T_WRITE_ZEROES, {{5001, 301, 1}}), ok);
     Bytes expected(4 << 20, std::byte{0xaa});
-    for (const auto& [first, count] : {std::pair{3, 5}, {1001, 3001}, {5001, 301}}) {
+    for (const auto& [first, count] : {std::pair{3L, 5L}, {1001L, 3001L}, {5001L, 301L}}) {
         std::fill_n(expected.begin() + first * 512, count * 512, std::byte{0});
     }
     EXPECT_EQ(file_.read(0, expected.size()), expected);
@@ -241,11 +241,12 @@ TEST_P(SoftIo, TakesABatchWithOneKick) {
     ASSERT_EQ(disk_.flush(), ok);
     ASSERT_TRUE(test::eventually([&] { return disk_.driver().kick_is_wanted(); }));
     const std::uint64_t kicks = disk_.device().counters(0).kicks.load();
-    const Bytes content = random_bytes(20 * 4096, 9);
+    const Bytes content = random_bytes(std::size_t{20} * 4096, 9);
     std::vector<test::PostedRequest> requests;
-    for (unsigned i = 0; i < 20; ++i) {
+    for (long i = 0; i < 20; ++i) {
         const Bytes piece(content.begin() + i * 4096, content.begin() + (i + 1) * 4096);
-        requests.push_back(disk_.post(0, VIRTIO_BLK_T_OUT, i * 8, disk_.put(piece), 4096));
+        const auto first_sector = static_cast<std::uint64_t>(i) * 8;
+        requests.push_back(disk_.post(0, VIRTIO_BLK_T_OUT, first_sector, disk_.put(piece), 4096));
     }
     disk_.driver().publish_and_kick();
     for (unsigned i = 0; i < 20; ++i) ASSERT_TRUE(disk_.driver().wait_used());
@@ -265,7 +266,8 @@ void write_and_verify(SoftDisk& disk, unsigned queue, std::uint64_t first, unsig
     const auto run_all = [&](std::uint32_t type) {
         std::vector<test::PostedRequest> requests;
         for (unsigned i = 0; i < depth; ++i) {
-            requests.push_back(disk.post(queue, type, first + i * 8, buffers[i], length));
+            requests.push_back(
+                disk.post(queue, type, first + std::uint64_t{i} * 8, buffers[i], length));
             disk.driver(queue).publish_and_kick();
         }
         for (unsigned i = 0; i < depth; ++i) ASSERT_TRUE(disk.driver(queue).wait_used());

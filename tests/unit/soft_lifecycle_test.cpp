@@ -242,15 +242,16 @@ TEST_P(DiskUnderLoad, SuspendsAndResumesFiftyTimesWithoutLosingARequest) {
 }
 
 TEST_P(DiskUnderLoad, IsResetInTheMiddleOfIoTwentyTimes) {
-    const Bytes content = random_bytes(64 * 4096, 11);
+    constexpr std::size_t length = std::size_t{64} * 512;
+    const Bytes content = random_bytes(8 * length, 11);
     file_.write(0, content);
     for (unsigned round = 0; round < 20; ++round) {
         disk_.driver(0).start_at({});
         disk_.start();
         std::vector<Iova> buffers;
         for (unsigned i = 0; i < 10; ++i) {
-            buffers.push_back(disk_.memory().allocate(64 * 512));
-            disk_.post(0, VIRTIO_BLK_T_IN, i * 8, buffers.back(), 64 * 512);
+            buffers.push_back(disk_.memory().allocate(length));
+            disk_.post(0, VIRTIO_BLK_T_IN, std::uint64_t{i} * 8, buffers.back(), length);
         }
         disk_.driver(0).publish_and_kick();
         if (round % 2 != 0) ::usleep(200 * round);
@@ -258,12 +259,12 @@ TEST_P(DiskUnderLoad, IsResetInTheMiddleOfIoTwentyTimes) {
         // The guest has its memory back: nothing may change it any more.
         const std::uint16_t used = disk_.driver(0).ring().used_idx().load();
         for (const Iova buffer : buffers) {
-            const auto bytes = disk_.memory().at(buffer, 64 * 512);
+            const auto bytes = disk_.memory().at(buffer, length);
             std::fill(bytes.begin(), bytes.end(), std::byte{0x5a});
         }
         ::usleep(2000);
         for (const Iova buffer : buffers) {
-            ASSERT_EQ(disk_.get(buffer, 64 * 512), Bytes(64 * 512, std::byte{0x5a}));
+            ASSERT_EQ(disk_.get(buffer, length), Bytes(length, std::byte{0x5a}));
         }
         ASSERT_EQ(disk_.driver(0).ring().used_idx().load(), used);
         while (disk_.driver(0).take_used()) {

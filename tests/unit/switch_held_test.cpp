@@ -32,7 +32,7 @@ protected:
         world_.post_reads(1);
         EXPECT_TRUE(eventually([this] { return gate_.begun != 0; }));
     }
-    ~SwitchWithARequestHeld() override {
+    void TearDown() override {
         if (!released_) release();
     }
     static bool to_slow() { return std::get<0>(GetParam()); }

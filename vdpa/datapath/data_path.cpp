@@ -168,7 +168,7 @@ RingBases DataPath::drain_fast(const SwitchOptions& options, Clock::time_point d
     return bases;
 }
 
-RingBases DataPath::drain_slow(const SwitchOptions& options) {
+RingBases DataPath::drain_slow(const SwitchOptions& options) const {
     SlowPath& relays = *setup_.slow_path;
     relays.order(Order::leave);
     if (relays.wait_for_rest(Clock::now() + options.timeout)) return relays.bases();

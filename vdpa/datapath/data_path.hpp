@@ -110,7 +110,7 @@ private:
     std::optional<RingBases> suspend_fast(std::chrono::milliseconds timeout);
     RingBases drain_fast(const SwitchOptions& options, Clock::time_point deadline,
                          std::optional<VcpusPaused>& paused);
-    RingBases drain_slow(const SwitchOptions& options);
+    RingBases drain_slow(const SwitchOptions& options) const;
     RingBases hold_slow(const SwitchOptions& options);
     [[noreturn]] static void give_up(const SwitchOptions& options);
 

@@ -51,7 +51,7 @@ void Relay::pause() noexcept {
     leave_throttle();
 }
 
-void Relay::leave_throttle() noexcept {
+void Relay::leave_throttle() const noexcept {
     // Or others of its group would wait for its turn.
     if (setup_.throttle != nullptr) setup_.throttle->withdraw();
 }

@@ -127,7 +127,7 @@ private:
     void publish_available() noexcept;
     void give_back(const virtio::UsedElement& element, Clock::time_point now) noexcept;
     void break_down(DeviceFault fault) noexcept;
-    void leave_throttle() noexcept;
+    void leave_throttle() const noexcept;
     void record(const Slot& slot, Clock::time_point now) noexcept;
 
     RelaySetup setup_;

@@ -57,10 +57,9 @@ std::uint64_t sum_ranges(Reader& reader, std::uint64_t length) noexcept {
 
 /// The last byte that the device may write (5.2.6).
 const std::byte* find_status(std::span<const virtio::Segment> segments) noexcept {
-    for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
-        if (!segment->bytes.empty()) return &segment->bytes.back();
-    }
-    return nullptr;
+    const auto last = std::find_if(segments.rbegin(), segments.rend(),
+                                   [](const auto& segment) { return !segment.bytes.empty(); });
+    return last == segments.rend() ? nullptr : &last->bytes.back();
 }
 
 RequestKind kind_of(std::uint32_t type) noexcept {

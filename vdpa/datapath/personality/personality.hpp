@@ -33,15 +33,15 @@ struct Disk {
 };
 
 struct Personality {
-    std::uint32_t device_id;
+    std::uint32_t device_id = 0;
     /// Whether every buffer the driver makes available is soon used by itself, so that waiting for
     /// an idle ring ends (a disk's requests). A network card's receive buffers wait for frames.
-    bool drains;
+    bool drains = false;
     /// Whether the device leaves and rejoins the fast path unless its operator says otherwise.
-    bool automatic;
+    bool automatic = false;
     /// Features that go when the device is to be switchable: what they negotiate would be lost by
     /// a reset, and nothing here can replay it.
-    std::uint64_t not_switchable;
+    std::uint64_t not_switchable = 0;
     /// A field of the configuration space that the driver may write, with the feature that it comes
     /// with: a reset loses it, so it is kept and written again. Length 0: none.
     struct KeptField {
@@ -50,9 +50,9 @@ struct Personality {
         std::uint32_t length = 0;  // bytes, at most 8
     } kept;
     /// Reads the head of a chain; null when chains are no requests.
-    Request (*parse)(const virtio::Chain& chain) noexcept;
+    Request (*parse)(const virtio::Chain& chain) noexcept = nullptr;
     /// What the configuration space says of a disk; null for what is none.
-    Disk (*describe_disk)(std::uint64_t features, std::span<const std::byte> config);
+    Disk (*describe_disk)(std::uint64_t features, std::span<const std::byte> config) = nullptr;
 };
 
 /// Null for a type that nothing is known about.
