@@ -19,9 +19,13 @@ foreach(suite IN LISTS lab_suites)
     set_tests_properties(${name} PROPERTIES ${properties})
 endforeach()
 
-add_test(NAME guest.soak COMMAND guest_tests --gtest_brief=1
-    --gtest_filter=Resets.*:Lifecycle.*:*Switch*:*Throttle*)
-set_tests_properties(guest.soak PROPERTIES TIMEOUT 1800 LABELS soak ENVIRONMENT VIADUCT_TIMES=20)
+function(add_guest_soak name filter)
+    add_test(NAME ${name}.soak COMMAND guest_tests --gtest_brief=1 --gtest_filter=${filter})
+    set_tests_properties(${name}.soak PROPERTIES TIMEOUT 1800 LABELS soak
+        ENVIRONMENT VIADUCT_TIMES=20 ${ARGN})
+endfunction()
+add_guest_soak(guest Resets.*:Lifecycle.*:*Switch*-*Throttle*)
+add_guest_soak(rates *Throttle* RUN_SERIAL ON)
 
 function(add_sanitized_tests name program filter)
     foreach(preset IN ITEMS asan+ubsan tsan)

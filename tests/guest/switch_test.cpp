@@ -10,6 +10,7 @@
 #include "tests/guest/qmp_machine.hpp"
 #include "tests/support/qmp_watch.hpp"
 #include "tests/support/repeated.hpp"
+#include "tests/support/thread_states.hpp"
 
 namespace viaduct::test {
 namespace {
@@ -26,12 +27,21 @@ const char* path_of(QmpClient& qmp) {
     return qmp.execute("query-vdpa").at(0).at("datapath").as_string() == "slow" ? "slow" : "fast";
 }
 
+json::object set_path(QmpMachine& machine, const char* mode) {
+    try {
+        return machine.qmp()
+            .execute("vdpa-set-datapath", {{"id", "disk0"}, {"mode", mode}})
+            .as_object();
+    } catch (const QmpRefusal& refused) {
+        throw Error("{}\n{}", refused.what(), thread_states(machine.process().pid()));
+    }
+}
+
 /// Switches to and fro, beginning with "slow". Odd counts end there.
-void switch_times(QmpClient& qmp, unsigned times) {
+void switch_times(QmpMachine& machine, unsigned times) {
     for (unsigned i = 0; i < times; ++i) {
         const char* const mode = i % 2 == 0 ? "slow" : "fast";
-        const auto report =
-            qmp.execute("vdpa-set-datapath", {{"id", "disk0"}, {"mode", mode}}).as_object();
+        const auto report = set_path(machine, mode);
         ASSERT_EQ(report.at("to"), mode) << json::serialize(report);
         ASSERT_EQ(report.at("from"), i % 2 == 0 ? "fast" : "slow") << json::serialize(report);
     }
@@ -104,7 +114,7 @@ TEST_P(SwitchUnderLoad, LosesAndDoublesNoCompletion) {
     // An even factor must not turn an odd count into an even one.
     const unsigned times = repeated(with.switches & ~1U) + with.switches % 2;
     QmpWatch watch(machine.client());
-    switch_times(machine.qmp(), times);
+    switch_times(machine, times);
     const auto answers = watch.end();
     EXPECT_TRUE(answers.prompt()) << answers;
     EXPECT_STREQ(path_of(machine.qmp()), with.switches % 2 == 1 ? "slow" : "fast");
@@ -206,7 +216,7 @@ TEST_P(SwitchWithTwoClients, SucceedsWhileAnotherStopsAndContinues) {
         (void)qmp.execute("cont");
     });
     QmpWatch watch(machine.client());
-    switch_times(machine.qmp(), repeated(20));
+    switch_times(machine, repeated(20));
     const auto answers = watch.end();
     EXPECT_TRUE(answers.prompt()) << answers;
     EXPECT_GT(other.end(), 0U);

@@ -44,19 +44,27 @@ protected:
     /// `device` is the value of --device.
     static void expect_pass(const std::string& device, const std::string& scenario,
                             const std::vector<std::string>& options) {
-        std::vector<std::string> command{"prlimit",
-                                         "--memlock=unlimited",
-                                         viaduct_program(),
-                                         "run",
-                                         "--kernel",
-                                         probe_image(),
-                                         "--append",
-                                         "scenario=" + scenario + " timeout=60",
-                                         "--memory",
-                                         "64M",
-                                         "--debug-exit",
-                                         "--device",
-                                         device};
+        expect_pass({}, device, scenario, options);
+    }
+
+    /// `prefix` runs what follows it.
+    static void expect_pass(std::vector<std::string> prefix, const std::string& device,
+                            const std::string& scenario, const std::vector<std::string>& options) {
+        std::vector<std::string> command = std::move(prefix);
+        const std::vector<std::string> run_it{"prlimit",
+                                              "--memlock=unlimited",
+                                              viaduct_program(),
+                                              "run",
+                                              "--kernel",
+                                              probe_image(),
+                                              "--append",
+                                              "scenario=" + scenario + " timeout=60",
+                                              "--memory",
+                                              "64M",
+                                              "--debug-exit",
+                                              "--device",
+                                              device};
+        command.insert(command.end(), run_it.begin(), run_it.end());
         command.insert(command.end(), options.begin(), options.end());
         const Outcome outcome = run(command, Seconds(180));
         EXPECT_EQ(outcome.status, probe_passed) << scenario << " on " << device << '\n'
@@ -72,6 +80,16 @@ protected:
 
 TEST_F(BareGuest, ReadsAndWrites) {
     expect_pass_on_all("read-write");
+}
+
+TEST_F(BareGuest, IsHandedADeviceThatIsOpen) {
+    // Its node cannot be opened a second time.
+    for (const LabDevice* device : {&vduse(), &simulated(), &hardware()}) {
+        for (const char* scenario : {"read-write", "reinit rounds=3"}) {
+            expect_pass({"bash", "-c", R"(exec 7<>"$0"; exec "$@")", device->path()}, "vdpa,fd=7",
+                        scenario, {});
+        }
+    }
 }
 
 TEST_F(BareGuest, EveryRingTheGuestEnabledIsEnabledBeforeDriverOk) {

@@ -107,6 +107,16 @@ protected:
     static void expect_verified_io(const std::string& disk) {
         in_guest(fio(disk, "--iodepth=8 --size=2M"));
     }
+    /// Returns with requests under way.
+    static void begin_the_first_disks_load() {
+        in_guest("rm -f /tmp/first; (" + fio("vda", "--iodepth=8 --size=4M") +
+                 "; echo $? >/tmp/first) >/tmp/first-load 2>&1 &");
+        in_guest("until [ $(awk '{print $9}' /sys/block/vda/stat) -gt 0 ]; do :; done");
+    }
+    static void expect_the_first_disks_load_succeeds() {
+        EXPECT_EQ(in_guest("until [ -s /tmp/first ]; do sleep 0.1; done; cat /tmp/first"), "0")
+            << in_guest("cat /tmp/first-load");
+    }
     static void bind_anew(const std::string& disk) {
         in_guest("cd /sys/bus/virtio/drivers/virtio_blk; d=$(cat /tmp/" + disk +
                  ") && echo $d >unbind; echo $d >bind; until [ -b /dev/" + disk +
@@ -123,9 +133,7 @@ TEST_F(Faults, ADaemonKilledDuringIoLeavesTheRestAloneAndItsSuccessorGoesOn) {
     auto& disk = world().first;
     for (const char* mode : {"fast", "slow"}) {
         set("first", mode);
-        in_guest("rm -f /tmp/first; (" + fio("vda", "--iodepth=8 --size=4M") +
-                 "; echo $? >/tmp/first) >/tmp/first-load 2>&1 &");
-        in_guest("until [ $(awk '{print $9}' /sys/block/vda/stat) -gt 0 ]; do :; done");
+        begin_the_first_disks_load();
         disk.kill_daemon();
         expect_the_guest_goes_on(std::chrono::seconds(2));
         EXPECT_NE(in_guest("awk '{print $9}' /sys/block/vda/stat"), "0")
@@ -133,9 +141,41 @@ TEST_F(Faults, ADaemonKilledDuringIoLeavesTheRestAloneAndItsSuccessorGoesOn) {
         EXPECT_EQ(in_guest("cat /tmp/first 2>/dev/null || true"), "") << "it was done too soon";
         EXPECT_EQ(path_of(0), mode);
         disk.restart_daemon();
-        EXPECT_EQ(in_guest("until [ -s /tmp/first ]; do sleep 0.1; done; cat /tmp/first"), "0")
-            << mode << ": " << in_guest("cat /tmp/first-load");
+        expect_the_first_disks_load_succeeds();
     }
+}
+
+TEST_F(Faults, ADaemonKilledInTheMiddleOfASwitchUnderLoadIsSucceededInTime) {
+    auto& disk = world().first;
+    set("first", "fast");
+    begin_the_first_disks_load();
+    // The switch waits for an answer, then for who gives it.
+    disk.signal_daemon(SIGSTOP);
+    auto answer = begin_to_set("first", "slow");
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    disk.kill_daemon();
+    expect_the_guest_goes_on(std::chrono::seconds(1));
+    EXPECT_TRUE(is_pending(answer)) << "nobody was there to answer";
+    disk.restart_daemon();
+    EXPECT_EQ(answer.get(), "");
+    EXPECT_EQ(path_of(0), "slow");
+    expect_the_first_disks_load_succeeds();
+}
+
+TEST_F(Faults, ADaemonKilledWhileItsRelaysAreDrainedLeavesTheDeviceWhereItWas) {
+    auto& disk = world().first;
+    set("first", "slow");
+    begin_the_first_disks_load();
+    disk.signal_daemon(SIGSTOP);
+    auto answer = begin_to_set("first", "fast");
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    disk.kill_daemon();
+    EXPECT_THAT(answer.get(), testing::HasSubstr("in flight after 5000 ms"));
+    EXPECT_EQ(path_of(0), "slow");
+    disk.restart_daemon();
+    expect_the_first_disks_load_succeeds();
+    set("first", "fast");
+    expect_verified_io("vda");
 }
 
 TEST_F(Faults, ADaemonStoppedInTheMiddleOfASwitchHoldsUpThatDeviceAlone) {

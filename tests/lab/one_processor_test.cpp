@@ -38,7 +38,8 @@ void reserve_huge_pages(unsigned mebibytes) {
 /// vda to vdc in the guest, in this order.
 struct World {
     TemporaryDirectory directory;
-    LabDevice vduse = LabDevice::vduse("vduse", make_image(directory, "raw", 64));
+    LabDevice vduse =
+        LabDevice::vduse("vduse", make_image(directory, "raw", 64), {"--queue-size", "1024"});
     LabDevice simulated = LabDevice::simulated_disk("simulated");
     LabDevice hardware = LabDevice::hardware("hardware", "disk0");
     LinuxGuest guest{
@@ -76,6 +77,18 @@ TEST_F(OneProcessor, UsesQueuesOfTheSizeThatTheOperatorChose) {
     const auto devices = guest().qmp().execute("query-vdpa");
     EXPECT_EQ(devices.at(0).at("queues").at(0).at("size").as_int64(), 64);
     EXPECT_EQ(devices.at(1).at("queues").at(0).at("size").as_int64(), 256);
+}
+
+TEST_F(OneProcessor, HasRequestsLongerThanItsRingOnBothPaths) {
+    // The device takes chains of 1024, and the guest makes them by indirect tables.
+    for (const char* path : {"slow", "fast"}) {
+        guest().qmp().execute("vdpa-set-datapath", {{"id", "vduse"}, {"mode", path}},
+                              std::chrono::seconds(60));
+        in_guest(
+            "fio --direct=1 --ioengine=libaio --iodepth=4 --rw=randrw --bs=1280k --size=10M "
+            "--verify=crc32c --verify_fatal=1 --minimal --name=a --filename=/dev/vda");
+    }
+    EXPECT_TRUE(world().vduse.daemon_lives());
 }
 
 TEST_F(OneProcessor, SurvivesAResetOfTheMachineInTheMiddleOfIo) {

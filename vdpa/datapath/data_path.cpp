@@ -199,11 +199,11 @@ RingBases DataPath::hold_slow(const SwitchOptions& options) {
     give_up(options);
 }
 
-void DataPath::give_up(const SwitchOptions& options) {
-    if (options.break_on_timeout) {
-        throw Error("requests are still in flight after {} ms", options.timeout.count());
-    }
-    throw PathUnchanged("requests are still in flight after {} ms", options.timeout.count());
+void DataPath::give_up(const SwitchOptions& options) const {
+    const std::string reason = fmt::format("requests are still in flight after {} ms: {}",
+                                           options.timeout.count(), count_in_flight());
+    if (options.break_on_timeout) throw Error(reason);
+    throw PathUnchanged("{}", reason);
 }
 
 void DataPath::rewire(PathKind kind, const Standing& standing, std::optional<VcpusPaused>& paused) {

@@ -112,7 +112,7 @@ private:
                          std::optional<VcpusPaused>& paused);
     RingBases drain_slow(const SwitchOptions& options) const;
     RingBases hold_slow(const SwitchOptions& options);
-    [[noreturn]] static void give_up(const SwitchOptions& options);
+    [[noreturn]] void give_up(const SwitchOptions& options) const;
 
     void rewire(PathKind kind, const Standing& standing, std::optional<VcpusPaused>& paused);
     void rebuild(PathKind kind, const Standing& standing, std::optional<VcpusPaused>& paused,
