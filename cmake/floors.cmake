@@ -26,7 +26,11 @@ add_floor(viaduct_firmware FOLDERS firmware USES viaduct_base)
 include(cmake/asl.cmake)
 add_asl(viaduct_firmware firmware/acpi)
 
-add_floor(viaduct_vdpa FOLDERS vdpa USES viaduct_devices)
+add_floor(viaduct_vdpa FOLDERS vdpa EXCEPT vdpa/management/ USES viaduct_devices)
+
+# The host's vDPA devices: for programs beside the VMM, which itself opens what it is given.
+add_floor(viaduct_management FOLDERS vdpa/management
+    USES viaduct_devices ${MNL_LIBRARY} ${CMAKE_DL_LIBS})
 
 # The QMP protocol, which knows no machine: a library of its own, for the fuzzer that needs no more.
 add_floor(viaduct_control FOLDERS vmm/control EXCEPT vmm/control/commands/
@@ -42,7 +46,7 @@ set_source_files_properties(vmm/control/version.cpp PROPERTIES COMPILE_DEFINITIO
 set_source_files_properties(vmm/config.cpp PROPERTIES COMPILE_DEFINITIONS
     "VIADUCT_VERSION=\"${PROJECT_VERSION}\"")
 
-# What viaductctl is made of: a program beside the VMM that shares the lowest floor with it.
-add_floor(viaduct_ctl FOLDERS vmm/ctl USES viaduct_base Boost::json)
+# What viaductctl is made of: a program beside the VMM.
+add_floor(viaduct_ctl FOLDERS vmm/ctl USES viaduct_management Boost::json)
 set_source_files_properties(vmm/ctl/command_line.cpp PROPERTIES COMPILE_DEFINITIONS
     "VIADUCT_VERSION=\"${PROJECT_VERSION}\"")
