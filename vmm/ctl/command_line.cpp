@@ -15,7 +15,8 @@ namespace viaduct::ctl {
 namespace {
 
 constexpr const char* help_text =
-    "-s and --json may also stand after the command. VIADUCT_SOCKET is the default for -s.\n"
+    "-s and --json may also stand after the command. VIADUCT_SOCKET is the default for -s, which\n"
+    "all but devices need.\n"
     "The exit status is 0, 1 for what went wrong, or 2 for wrong usage.\n"
     "viaductctl COMMAND --help tells more of a command.";
 
@@ -31,17 +32,22 @@ void add_options(CLI::App& app, Common& common) {
     app.add_flag("--json", common.as_json, "print the reply's value for programs");
 }
 
-void add_commands(CLI::App& app, Command& chosen) {
-    constexpr std::array groups{add_machine_commands, add_vdpa_commands, add_throttle_command,
-                                add_block_commands,   add_top_command,   add_events_command,
-                                add_qmp_command};
-    for (const auto add : groups) add(app, chosen);
-    app.require_subcommand(1);
+/// Options of the program may stand anywhere, and what nobody knows is refused by us.
+void take_all_words(CLI::App& app) {
+    app.allow_extras();
     for (CLI::App* command : app.get_subcommands({})) {
         command->fallthrough();
-        command->allow_extras();
+        take_all_words(*command);
     }
-    app.allow_extras();
+}
+
+void add_commands(CLI::App& app, Command& chosen) {
+    constexpr std::array groups{add_machine_commands, add_vdpa_commands,  add_throttle_command,
+                                add_block_commands,   add_top_command,    add_events_command,
+                                add_qmp_command,      add_devices_command};
+    for (const auto add : groups) add(app, chosen);
+    app.require_subcommand(1);
+    take_all_words(app);
 }
 
 std::string nearest(const std::string& typed, const std::vector<std::string>& names) {
@@ -64,12 +70,29 @@ void add_option_names(const CLI::App& app, std::vector<std::string>& names) {
     }
 }
 
+/// The commands that were typed, each below the one before: "devices", "bind".
+std::vector<const CLI::App*> typed_commands(const CLI::App& app) {
+    std::vector<const CLI::App*> typed;
+    for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+        at = at->get_subcommands().front();
+        typed.push_back(at);
+    }
+    return typed;
+}
+
+/// "devices bind"
+std::string words_of(const std::vector<const CLI::App*>& typed) {
+    std::string words;
+    for (const CLI::App* command : typed) words += (words.empty() ? "" : " ") + command->get_name();
+    return words;
+}
+
 /// The word that nothing on the command line explains, and what it may have been meant to be.
 void refuse_leftovers(const CLI::App& app) {
     const auto leftovers = app.remaining(true);
     if (leftovers.empty()) return;
     const std::string& word = leftovers.front();
-    const auto typed = app.get_subcommands();
+    const auto typed = typed_commands(app);
     if (word.starts_with('-')) {
         std::vector<std::string> names;
         add_option_names(app, names);
@@ -77,12 +100,24 @@ void refuse_leftovers(const CLI::App& app) {
         throw UsageError("unknown option '{}': did you mean '{}'? (--help lists all)", word,
                          nearest(word, names));
     }
-    if (typed.empty()) {
-        throw UsageError("unknown command '{}': did you mean '{}'? (--help lists all)", word,
-                         nearest(word, names_of_commands(app)));
+    const CLI::App& last = typed.empty() ? app : *typed.back();
+    if (const auto names = names_of_commands(last); !names.empty()) {
+        const std::string before = typed.empty() ? "" : words_of(typed) + " ";
+        throw UsageError(
+            "unknown command '{}{}': did you mean '{}{}'? (viaductctl {}--help lists "
+            "all)",
+            before, word, before, nearest(word, names), before);
     }
-    throw UsageError("{}: '{}' is one word too many (viaductctl {} --help tells more)",
-                     typed.front()->get_name(), word, typed.front()->get_name());
+    throw UsageError("{0}: '{1}' is one word too many (viaductctl {0} --help tells more)",
+                     words_of(typed), word);
+}
+
+std::string help_of(const CLI::App& app) {
+    auto typed = typed_commands(app);
+    if (typed.empty()) return app.help();
+    const CLI::App* const last = typed.back();
+    typed.pop_back();
+    return last->help(app.get_name() + (typed.empty() ? "" : " " + words_of(typed)));
 }
 
 /// False when --help or --version was asked for and printed.
@@ -90,8 +125,7 @@ bool parse(CLI::App& app, int argc, const char* const* argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
-        const auto typed = app.get_subcommands();
-        fmt::print("{}", typed.empty() ? app.help() : typed.front()->help(app.get_name()));
+        fmt::print("{}", help_of(app));
         return false;
     } catch (const CLI::CallForVersion& version) {
         fmt::print("viaductctl {}\n", version.what());
@@ -100,7 +134,7 @@ bool parse(CLI::App& app, int argc, const char* const* argv) {
         refuse_leftovers(app);
         if (app.get_subcommands().empty()) throw UsageError("say what to do: --help lists all");
         throw UsageError("{} (viaductctl {} --help tells more)", wrong.what(),
-                         app.get_subcommands().front()->get_name());
+                         words_of(typed_commands(app)));
     }
     refuse_leftovers(app);
     return true;
@@ -110,13 +144,17 @@ bool parse(CLI::App& app, int argc, const char* const* argv) {
 
 std::optional<Invocation> parse_command_line(int argc, const char* const* argv,
                                              const std::string& socket) {
-    CLI::App app{"Looks at a running viaduct and steers it", "viaductctl"};
+    CLI::App app{"Looks at a running viaduct and steers it, and at the host's vDPA devices",
+                 "viaductctl"};
     Common common;
     Command command;
     add_options(app, common);
     add_commands(app, command);
     app.footer(help_text);
     if (!parse(app, argc, argv)) return std::nullopt;
+    if (app.got_subcommand(host_command)) {
+        return Invocation{.address = {}, .as_json = common.as_json, .command = std::move(command)};
+    }
     const std::string& where = common.socket.empty() ? socket : common.socket;
     if (where.empty()) {
         throw UsageError(

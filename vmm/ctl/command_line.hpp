@@ -11,7 +11,7 @@ namespace viaduct::ctl {
 
 /// What was asked for.
 struct Invocation {
-    Address address;
+    std::optional<Address> address;  // nothing for a command that is about the host
     bool as_json = false;
     Command command;
 };

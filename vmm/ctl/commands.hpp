@@ -27,6 +27,9 @@ void add_throttle_command(CLI::App& app, Command& chosen);
 void add_events_command(CLI::App& app, Command& chosen);
 /// top.
 void add_top_command(CLI::App& app, Command& chosen);
+/// devices, which needs no machine.
+void add_devices_command(CLI::App& app, Command& chosen);
+inline constexpr const char* host_command = "devices";
 /// qmp.
 void add_qmp_command(CLI::App& app, Command& chosen);
 

@@ -10,7 +10,7 @@
 namespace viaduct::ctl {
 
 QmpClient& Session::machine() {
-    if (!machine_) machine_.emplace(address_);
+    if (!machine_) machine_.emplace(address_.value());
     return *machine_;
 }
 

@@ -16,7 +16,9 @@ namespace viaduct::ctl {
 
 class Session {
 public:
-    Session(Address address, bool as_json) : address_(std::move(address)), as_json_(as_json) {}
+    /// `address`: nothing for a command that is about the host.
+    Session(std::optional<Address> address, bool as_json)
+        : address_(std::move(address)), as_json_(as_json) {}
 
     /// For programs instead of people (`--json`).
     [[nodiscard]] bool as_json() const noexcept { return as_json_; }
@@ -36,7 +38,7 @@ public:
     static void print_json_line(const boost::json::value& value);
 
 private:
-    Address address_;
+    std::optional<Address> address_;
     bool as_json_;
     std::optional<QmpClient> machine_;
 };
