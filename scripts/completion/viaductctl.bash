@@ -2,12 +2,13 @@
 # /usr/share/bash-completion/completions under the name viaductctl.
 # shellcheck shell=bash
 
-_viaductctl_commands='status stop cont reset powerdown quit vdpa set-datapath throttle block blockstats top events qmp'
+_viaductctl_commands='status stop cont reset powerdown quit vdpa set-datapath throttle block blockstats top events qmp devices'
+_viaductctl_devices_commands='parents show add del bind doctor'
 
-# The options of a command, out of its own --help.
+# The options of a command, out of its own --help. "$@": the program and the command's words.
 _viaductctl_options() {
     {
-        "$1" ${2:+"$2"} --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*'
+        "$@" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*'
         printf '%s\n' --json --socket
     } | sort -u
 }
@@ -15,6 +16,11 @@ _viaductctl_options() {
 # The ids of the machine's devices. "$@": the program and its -s SOCKET, if that was typed.
 _viaductctl_devices() {
     timeout 2 "$@" vdpa --json 2>/dev/null | sed -nE 's/^    "id": "([^"]*)",?$/\1/p'
+}
+
+# The names of the host's vDPA devices, or of what makes them. "$@": the program and the command.
+_viaductctl_host_names() {
+    timeout 2 "$@" --json 2>/dev/null | sed -nE 's/^    "name": "([^"]*)",?$/\1/p'
 }
 
 # The names of the machine's QMP commands.
@@ -34,11 +40,18 @@ _viaductctl_look_back() {
             -s | --socket)
                 machine+=(-s "${words[++i]}")
                 ;;
-            --timeout | --on-timeout | --group | --iops* | --bps* | --interval | --count)
+            --timeout | --on-timeout | --group | --iops* | --bps* | --interval | --count | \
+                --mac | --mtu | --max-vqp | --features | --bind)
                 i=$((i + 1))
                 ;;
             -*) ;;
-            *) if [[ -z $command ]]; then command=$word; else position=$((position + 1)); fi ;;
+            *)
+                if [[ -z $command || $command == devices ]]; then
+                    command+=${command:+ }$word
+                else
+                    position=$((position + 1))
+                fi
+                ;;
         esac
     done
 }
@@ -47,15 +60,23 @@ _viaductctl_candidates() {
     case $previous in
         --on-timeout) echo fail break; return ;;
         --timeout | --interval) echo 1s 5s 30s; return ;;
+        --bind) echo vhost virtio; return ;;
     esac
     if [[ $current == -* ]]; then
-        _viaductctl_options "${words[0]}" "$command"
+        # shellcheck disable=SC2086 # Its words.
+        _viaductctl_options "${words[0]}" $command
         return
     fi
     case $command:$position in
         :0) echo "$_viaductctl_commands" ;;
         set-datapath:0 | throttle:0) _viaductctl_devices "${machine[@]}" ;;
         set-datapath:1) echo fast slow auto ;;
+        devices:0) echo "$_viaductctl_devices_commands" ;;
+        'devices show:0' | 'devices del:0' | 'devices bind:0')
+            _viaductctl_host_names "${words[0]}" devices
+            ;;
+        'devices bind:1') echo vhost virtio ;;
+        'devices add:1') _viaductctl_host_names "${words[0]}" devices parents ;;
         qmp:0) _viaductctl_qmp_commands "${machine[@]}" ;;
     esac
 }

@@ -147,6 +147,15 @@ TEST(CtlCompletion, KnowsEveryCommand) {
                 testing::ElementsAre("set-datapath"));
 }
 
+TEST(CtlCompletion, KnowsTheCommandsAboutTheHost) {
+    EXPECT_THAT(completed({"viaductctl", "devices", ""}),
+                testing::UnorderedElementsAre("parents", "show", "add", "del", "bind", "doctor"));
+    EXPECT_THAT(completed({"viaductctl", "devices", "bind", "disk0", "v"}),
+                testing::UnorderedElementsAre("vhost", "virtio"));
+    EXPECT_THAT(completed({VIADUCT_CTL, "devices", "add", "--mac", "52:54:00:12:34:56", "--m"}),
+                testing::UnorderedElementsAre("--mac", "--mtu", "--max-vqp"));
+}
+
 TEST(CtlStatus, IsAListForPeopleAndTheReplyForPrograms) {
     const std::map<std::string, json::value> answers{
         {"query-status", {{"running", true}, {"status", "running"}}},

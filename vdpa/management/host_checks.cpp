@@ -75,12 +75,13 @@ std::string ownership(const fs::path& node) {
     return fmt::format("{}:{} {:04o}", user, group, status.st_mode & 07777U);
 }
 
-Finding check_access(const Host& host, const std::string& name, Verdict otherwise,
-                     const std::string& remedy) {
+Finding check_access(const Host& host, const std::string& name, Verdict otherwise) {
     const fs::path node = host.roots.dev / name;
     const std::string path = "/dev/" + name;
     if (host.may_open(node)) return {path, Verdict::ok, "open to " + host.user, ""};
-    return {path, otherwise, fmt::format("closed to {} ({})", host.user, ownership(node)), remedy};
+    return {path, otherwise, fmt::format("closed to {} ({})", host.user, ownership(node)),
+            fmt::format("chgrp kvm {0} && chmod g+rw {0} && usermod -aG kvm {1}, and log in again",
+                        path, host.user)};
 }
 
 Finding check_kvm(const Host& host) {
@@ -89,25 +90,22 @@ Finding check_kvm(const Host& host) {
                 "switch virtualization on in the firmware (or, of a virtual machine, in its host), "
                 "and modprobe kvm_intel or kvm_amd"};
     }
-    return check_access(host, "kvm", Verdict::missing,
-                        fmt::format("usermod -aG kvm {}, and log in again", host.user));
+    return check_access(host, "kvm", Verdict::missing);
 }
 
 Finding check_vduse_control(const Host& host) {
     if (!fs::exists(host.roots.dev / "vduse/control")) {
-        return {"/dev/vduse/control", Verdict::advisable, "not there", "modprobe vduse"};
+        const bool available =
+            module_state(host.roots, "vduse", host.kernel_release) == ModuleState::available;
+        return {"/dev/vduse/control", Verdict::advisable, "not there",
+                available ? "modprobe vduse" : remedy_for_missing("vduse")};
     }
-    return check_access(host, "vduse/control", Verdict::advisable,
-                        "run what exports devices over VDUSE as root");
+    return check_access(host, "vduse/control", Verdict::advisable);
 }
 
 void check_nodes(const Host& host, std::vector<Finding>& findings) {
     for (const std::string& name : names_in(host.roots.dev, "vhost-vdpa-")) {
-        findings.push_back(
-            check_access(host, name, Verdict::missing,
-                         fmt::format("chgrp kvm /dev/{0} && chmod g+rw /dev/{0}, and {1} in the "
-                                     "group kvm",
-                                     name, host.user)));
+        findings.push_back(check_access(host, name, Verdict::missing));
     }
 }
 

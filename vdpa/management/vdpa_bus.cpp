@@ -1,10 +1,11 @@
 #include "vdpa/management/vdpa_bus.hpp"
 
-#include <algorithm>
+#include <cstdlib>
 #include <sstream>
 #include <thread>
 
 #include "base/error.hpp"
+#include "devices/virtio/spec.hpp"
 #include "vdpa/management/kernel_file.hpp"
 
 namespace viaduct::management {
@@ -64,9 +65,16 @@ std::optional<DeviceNode> virtio_node(const fs::path& device, const Roots& roots
     return DeviceNode{.kind = DeviceNode::Kind::other, .name = names.front(), .numbers = {}};
 }
 
-/// Whether programs can open it by now. A virtio device without a disk or an interface may be one
-/// whose driver is not done, or not loaded.
-bool is_ready(const DeviceNode& node) {
+/// Disks and interfaces are what they are only when their driver is done; other virtio devices are
+/// whatever their drivers make of them.
+bool becomes_something_else(const fs::path& device, const std::string& virtio) {
+    const auto type = read_kernel_file(device / virtio / "device");  // "0x0002"
+    const auto id = std::strtoul(type.value_or("0").c_str(), nullptr, 16);
+    return id == virtio::device_id::net || id == virtio::device_id::block;
+}
+
+/// Whether programs can open it by now.
+bool is_ready(const fs::path& device, const DeviceNode& node) {
     switch (node.kind) {
         case DeviceNode::Kind::vhost:
         case DeviceNode::Kind::block:
@@ -76,7 +84,15 @@ bool is_ready(const DeviceNode& node) {
         case DeviceNode::Kind::other:
             break;
     }
-    return false;
+    return !becomes_something_else(device, node.name);
+}
+
+std::string why_no_node(const std::optional<DeviceNode>& node) {
+    if (!node) return "bind it to a driver (viaductctl devices bind)";
+    if (node->kind == DeviceNode::Kind::other) {
+        return "no driver has taken " + node->name + " (modprobe virtio_blk or virtio_net)";
+    }
+    return "is devtmpfs mounted, is udev running?";
 }
 
 /// In the way of a path made of it; no device's name either.
@@ -136,13 +152,11 @@ DeviceNode VdpaBus::wait_for_node(const std::string& device, milliseconds limit)
     const auto deadline = steady_clock::now() + limit;
     while (true) {
         auto found = node(device);
-        if (found && is_ready(*found)) return std::move(*found);
+        if (found && is_ready(directory(device), *found)) return std::move(*found);
         if (steady_clock::now() >= deadline) {
-            if (found && found->kind == DeviceNode::Kind::other) return std::move(*found);
             throw Error("vDPA device '{}' ({}) has no node after {} ms: {}", device,
                         driver(device).value_or("bound to no driver"), limit.count(),
-                        found ? "is devtmpfs mounted, is udev running?"
-                              : "bind it to a driver (viaductctl devices bind)");
+                        why_no_node(found));
         }
         std::this_thread::sleep_for(step);
     }
@@ -163,8 +177,8 @@ void VdpaBus::refuse_when_in_use(const std::string& device, const std::string& a
         const DeviceUsers found = users(device);
         if (found.users.empty()) return;
         if (node->kind != DeviceNode::Kind::block || steady_clock::now() >= deadline) {
-            throw Error("cannot {}: '{}' ({}) is in use by {}; end that first", action, device,
-                        node->name, text_of(found.users));
+            throw Error("'{}' ({}) is in use by {}: end that before you {}", device, node->name,
+                        text_of(found.users), action);
         }
         std::this_thread::sleep_for(step);
     }
@@ -187,7 +201,7 @@ void VdpaBus::bind(const std::string& device, Driver driver) const {
     if (!has_driver(driver)) {
         throw Error("{}: the driver is not there; load it (modprobe {})", what, wanted);
     }
-    refuse_when_in_use(device, fmt::format("bind '{}' to {}", device, wanted));
+    refuse_when_in_use(device, "bind it to " + wanted);
     const auto override_before = driver_override(device);
     const fs::path drivers = roots_.sys / "bus/vdpa/drivers";
     write(directory / "driver_override", wanted, what);

@@ -64,8 +64,8 @@ public:
     /// not permitted; the driver does not take the device.
     void bind(const std::string& device, Driver driver) const;
 
-    /// Throws Error that names who uses the device, and `action` ("bind it to virtio_vdpa") as
-    /// what cannot be done meanwhile: the kernel would wait for them for as long as they stay.
+    /// Throws Error that names who uses the device, to be ended before one can `action` ("remove
+    /// it"): the kernel would wait for them for as long as they stay.
     void refuse_when_in_use(const std::string& device, const std::string& action) const;
 
 private:

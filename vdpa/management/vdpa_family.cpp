@@ -27,12 +27,19 @@ std::optional<T> value_of(const NetlinkAttributes& attributes, NetlinkAttributes
     return number ? std::optional(static_cast<T>(*number)) : std::nullopt;
 }
 
+/// Parents that do not tell are told as 0.
+template <typename T>
+std::optional<T> unless_zero(std::optional<T> value) {
+    return value == T{0} ? std::nullopt : value;
+}
+
 ManagementDevice management_device_of(const NetlinkAttributes& reply) {
-    return {.bus = reply.string(VDPA_ATTR_MGMTDEV_BUS_NAME),
-            .name = reply.string(VDPA_ATTR_MGMTDEV_DEV_NAME),
-            .device_types = reply.number(VDPA_ATTR_MGMTDEV_SUPPORTED_CLASSES).value_or(0),
-            .features = reply.number(VDPA_ATTR_DEV_SUPPORTED_FEATURES),
-            .max_queues = value_of<std::uint32_t>(reply, VDPA_ATTR_DEV_MGMTDEV_MAX_VQS)};
+    return {
+        .bus = reply.string(VDPA_ATTR_MGMTDEV_BUS_NAME),
+        .name = reply.string(VDPA_ATTR_MGMTDEV_DEV_NAME),
+        .device_types = reply.number(VDPA_ATTR_MGMTDEV_SUPPORTED_CLASSES).value_or(0),
+        .features = unless_zero(reply.number(VDPA_ATTR_DEV_SUPPORTED_FEATURES)),
+        .max_queues = unless_zero(value_of<std::uint32_t>(reply, VDPA_ATTR_DEV_MGMTDEV_MAX_VQS))};
 }
 
 DeviceEntry entry_of(const NetlinkAttributes& reply) {

@@ -7,6 +7,7 @@
 #include <boost/json/array.hpp>
 #include <fmt/core.h>
 
+#include "devices/virtio/spec.hpp"
 #include "vdpa/management/kernel_module.hpp"
 #include "vdpa/management/persistent_binding.hpp"
 #include "vmm/ctl/commands.hpp"
@@ -80,12 +81,22 @@ void examine(Session& session) {
     }
 }
 
+/// Drivers of virtio devices, for hosts whose udev does not load them: there may be none.
+void load_virtio_driver(const std::string& device) {
+    VdpaFamily family;
+    const auto id = management::host_device({}, family, device).entry.device_id;
+    if (id == virtio::device_id::net) management::load_module("virtio_net");
+    if (id == virtio::device_id::block) management::load_module("virtio_blk");
+}
+
 /// Binds it, for good if asked to, and waits for its node.
 void bind_device(const std::string& name, Driver driver, bool persist) {
     const VdpaBus bus;
-    if (!bus.has(name)) (void)bus.driver(name);  // throws: there is no such device
-    management::load_module(management::kernel_name(driver));
-    bus.bind(name, driver);
+    if (bus.driver(name) != management::kernel_name(driver)) {
+        management::load_module(management::kernel_name(driver));
+        if (driver == Driver::virtio) load_virtio_driver(name);
+        bus.bind(name, driver);
+    }
     (void)bus.wait_for_node(name, patience_for_nodes);
     if (persist) management::keep_driver({}, name, driver);
 }
@@ -145,9 +156,15 @@ void add_device(Session& session, const AddRequest& request, management::NewDevi
 }
 
 void remove_device(Session& session, const std::string& name) {
+    if (!VdpaBus().has(name) && management::persistent_driver({}, name)) {
+        management::forget_driver({}, name);
+        if (session.as_json()) return Session::print_json(json::object{});
+        return Session::print(fmt::format(
+            "{}: there is no such device now; what would have bound it is removed\n", name));
+    }
     VdpaFamily family;
     const auto device = management::host_device({}, family, name);
-    VdpaBus().refuse_when_in_use(name, fmt::format("remove '{}'", name));
+    VdpaBus().refuse_when_in_use(name, "remove it");
     family.remove(name);
     const bool kept = management::forget_driver({}, name);
     if (session.as_json()) return Session::print_json(json_of(device));

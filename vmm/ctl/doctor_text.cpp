@@ -1,6 +1,7 @@
 #include "vmm/ctl/doctor_text.hpp"
 
 #include <algorithm>
+#include <sstream>
 
 #include <boost/json/object.hpp>
 #include <fmt/core.h>
@@ -27,11 +28,21 @@ std::string verdict_text(Finding::Verdict verdict) {
 }  // namespace
 
 std::string findings_text(const std::vector<Finding>& findings) {
-    Table table({{"check"}, {"verdict"}, {"found"}, {"what to do"}});
+    Table table({{"verdict"}, {"check"}, {"found"}});
     for (const Finding& finding : findings) {
-        table.add({finding.subject, verdict_text(finding.verdict), finding.found, finding.remedy});
+        table.add({verdict_text(finding.verdict), finding.subject, finding.found});
     }
-    return table.text();
+    std::istringstream lines(table.text());
+    std::string text;
+    std::string line;
+    std::getline(lines, line);
+    text += line + '\n';
+    for (const Finding& finding : findings) {
+        std::getline(lines, line);
+        text += line + '\n';
+        if (!finding.remedy.empty()) text += "           → " + printable(finding.remedy) + '\n';
+    }
+    return text;
 }
 
 boost::json::array json_of(const std::vector<Finding>& findings) {

@@ -10,7 +10,7 @@
 
 namespace viaduct::ctl {
 
-/// A line for each, with what mends it.
+/// A line for each, and below it what mends it.
 [[nodiscard]] std::string findings_text(const std::vector<management::Finding>& findings);
 [[nodiscard]] boost::json::array json_of(const std::vector<management::Finding>& findings);
 

@@ -100,9 +100,8 @@ void put(json::object& object, std::string_view name, const std::optional<T>& va
 json::array json_of_users(const management::DeviceUsers& users) {
     json::array array;
     for (const auto& user : users.users) {
-        json::object one{{"name", user.command}};
-        if (user.pid != 0) one["pid"] = user.pid;
-        array.push_back(std::move(one));
+        array.push_back(user.pid != 0 ? json::object{{"pid", user.pid}, {"command", user.command}}
+                                      : json::object{{"use", user.command}});
     }
     return array;
 }
