@@ -22,9 +22,9 @@ using MacAddress = std::array<std::uint8_t, 6>;
 struct ManagementDevice {
     std::string bus;  // "pci"; empty for "vduse" and the simulators
     std::string name;
-    std::uint64_t device_types = 0;           // bit N: virtio device id N
-    std::optional<std::uint64_t> features;    // nothing where the kernel does not tell
-    std::optional<std::uint32_t> max_queues;  // the same
+    std::uint64_t device_types = 0;             // bit N: virtio device id N
+    std::optional<std::uint64_t> features{};    // nothing where the kernel does not tell
+    std::optional<std::uint32_t> max_queues{};  // the same
 
     /// "vduse", "pci/0000:3b:00.2"
     [[nodiscard]] std::string handle() const { return bus.empty() ? name : bus + "/" + name; }
