@@ -26,11 +26,15 @@ add_floor(viaduct_firmware FOLDERS firmware USES viaduct_base)
 include(cmake/asl.cmake)
 add_asl(viaduct_firmware firmware/acpi)
 
-add_floor(viaduct_vdpa FOLDERS vdpa EXCEPT vdpa/management/ USES viaduct_devices)
+add_floor(viaduct_vdpa FOLDERS vdpa EXCEPT vdpa/management/ vdpa/export/ USES viaduct_devices)
 
 # The host's vDPA devices: for programs beside the VMM, which itself opens what it is given.
 add_floor(viaduct_management FOLDERS vdpa/management
     USES viaduct_devices ${MNL_LIBRARY} ${CMAKE_DL_LIBS})
+
+add_floor(viaduct_export_daemon FOLDERS vdpa/export USES viaduct_vdpa viaduct_management)
+set_source_files_properties(vdpa/export/command_line.cpp PROPERTIES COMPILE_DEFINITIONS
+    "VIADUCT_VERSION=\"${PROJECT_VERSION}\"")
 
 # The QMP protocol, which knows no machine: a library of its own, for the fuzzer that needs no more.
 add_floor(viaduct_control FOLDERS vmm/control EXCEPT vmm/control/commands/

@@ -19,11 +19,15 @@ class SplitRingDeviceView {
 public:
     /// `base`: where both rings stand; nothing is in flight.
     SplitRingDeviceView(const SplitRing& ring, bool event_idx, RingIndex base) noexcept
+        : SplitRingDeviceView(ring, event_idx, base, base) {}
+    /// `avail` - `used` heads were taken before, by another, and are to be handed back by this one.
+    SplitRingDeviceView(const SplitRing& ring, bool event_idx, RingIndex avail,
+                        RingIndex used) noexcept
         : ring_(ring),
           event_idx_(event_idx),
-          next_avail_(base),
-          next_used_(base),
-          published_(base) {}
+          next_avail_(avail),
+          next_used_(used),
+          published_(used) {}
 
     /// Before the first entry is taken: asks for kicks from here on, whatever the side that had the
     /// ring before left behind.
@@ -40,6 +44,8 @@ public:
 
     /// Hands a chain back; the driver sees it after publish_used(). `length`: bytes written.
     void put_used(std::uint16_t head, std::uint32_t length) noexcept;
+    /// Where the next used element goes.
+    [[nodiscard]] RingIndex next_used() const noexcept { return next_used_; }
     [[nodiscard]] bool has_unpublished() const noexcept { return next_used_ != published_; }
     /// True when the driver wants a used buffer notification for what was published (2.7.7).
     [[nodiscard]] bool publish_used() noexcept;

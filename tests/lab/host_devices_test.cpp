@@ -91,7 +91,7 @@ void keep(const std::string& name, const std::string& text) {
 TEST_F(HostDevices, TheKernelStillSaysWhatWasRecorded) {
     std::string record;
     expect_tour_of_simulators(tour_vdpa_family(recording_netlink_socket(record)));
-    keep("netlink_vdpa", record);
+    keep("host_netlink", record);
 }
 
 TEST_F(HostDevices, ADiskIsAddedShownListedAndRemoved) {
@@ -330,7 +330,7 @@ TEST_F(HostDevices, SysfsIsRecordedForTheUnitTests) {
     const std::string record = record_vdpa_sysfs();
     EXPECT_THAT(record, HasSubstr("disk/vhost-vdpa-0/dev"));
     EXPECT_THAT(record, HasSubstr("/block/vd"));
-    keep("sysfs_vdpa", record);
+    keep("host_sysfs", record);
 }
 
 }  // namespace

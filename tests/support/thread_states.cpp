@@ -9,14 +9,14 @@
 namespace viaduct::test {
 namespace {
 
-std::string text_in(const std::filesystem::path& path) {
+std::string contents_of(const std::filesystem::path& path) {
     std::ostringstream text;
     text << std::ifstream(path).rdbuf();
     return text.str();
 }
 
-std::string first_line(const std::filesystem::path& path) {
-    const std::string text = text_in(path);
+std::string first_line_of(const std::filesystem::path& path) {
+    const std::string text = contents_of(path);
     return text.substr(0, text.find('\n'));
 }
 
@@ -29,16 +29,17 @@ std::string thread_states(pid_t pid) {
     for (const auto& entry : std::filesystem::directory_iterator(process / "task", gone)) {
         const auto& thread = entry.path();
         report += fmt::format("thread {} waits in {}, system call {}\n{}",
-                              first_line(thread / "comm"), first_line(thread / "wchan"),
-                              first_line(thread / "syscall"), text_in(thread / "stack"));
+                              first_line_of(thread / "comm"), first_line_of(thread / "wchan"),
+                              first_line_of(thread / "syscall"), contents_of(thread / "stack"));
     }
     for (const auto& entry : std::filesystem::directory_iterator(process / "fd", gone)) {
         const auto link = std::filesystem::read_symlink(entry, gone).string();
         if (link.find("io_uring") == std::string::npos) continue;
         const auto name = entry.path().filename();
-        report += fmt::format("io_uring {}\n{}", name.string(), text_in(process / "fdinfo" / name));
+        report +=
+            fmt::format("io_uring {}\n{}", name.string(), contents_of(process / "fdinfo" / name));
     }
-    return report + "disks\n" + text_in("/proc/diskstats");
+    return report + "disks\n" + contents_of("/proc/diskstats");
 }
 
 }  // namespace viaduct::test

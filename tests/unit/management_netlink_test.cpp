@@ -111,7 +111,7 @@ Bytes joined(const Bytes& first, const Bytes& second) {
 
 TEST(VdpaFamily, SaysAndUnderstandsWhatWasRecordedFromTheKernel) {
     test::expect_tour_of_simulators(test::tour_vdpa_family(
-        test::replayed_netlink_socket(test::load_recording("netlink_vdpa"))));
+        test::replayed_netlink_socket(test::load_recording("host_netlink"))));
 }
 
 TEST(NetlinkAttributes, NumbersAreOfWhateverSizeTheKernelSends) {

@@ -14,7 +14,7 @@ namespace viaduct::management {
 
 class HostDirectories {
 public:
-    HostDirectories() { test::unpack_tree(test::load_recording("sysfs_vdpa"), root_.path("")); }
+    HostDirectories() { test::unpack_tree(test::load_recording("host_sysfs"), root_.path("")); }
 
     [[nodiscard]] Roots roots() const {
         return {.sys = root_.path("sys"),

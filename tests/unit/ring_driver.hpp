@@ -37,6 +37,8 @@ public:
     }
 
     [[nodiscard]] MemoryRegion region() const { return {base_, mapping_.bytes()}; }
+    /// The file behind it, from its beginning.
+    [[nodiscard]] int fd() const { return fd_.get(); }
     [[nodiscard]] const AddressSpace& space() const { return space_; }
     [[nodiscard]] Iova end() const { return base_ + mapping_.size(); }
 

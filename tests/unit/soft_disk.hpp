@@ -95,6 +95,11 @@ public:
         : SoftDisk(std::make_unique<soft::SoftDevice>(options), ring_size, event_idx) {}
 
     [[nodiscard]] soft::SoftDevice& device() { return *device_; }
+    /// As if the process behind the disk had died and another come: the rings are as they were.
+    void replace_device(std::unique_ptr<soft::SoftDevice> device) {
+        device_ = std::move(device);
+        device_->map(std::array{memory_.region()});
+    }
     [[nodiscard]] RingDriver& driver(unsigned queue = 0) { return *drivers_.at(queue); }
     [[nodiscard]] GuestMemory& memory() { return memory_; }
     [[nodiscard]] const EventFd& config_call() const { return config_call_; }

@@ -35,7 +35,8 @@ QueueEngine::QueueEngine(EngineSetup setup, Image& image)
     : setup_(std::move(setup)),
       ring_(std::bit_ceil(setup_.ring.size() + other_requests)),
       lane_(image.open_lane(ring_)),
-      view_(setup_.ring, setup_.event_idx, setup_.base),
+      left_behind_(left_behind(setup_)),
+      view_(view_of(setup_, left_behind_.size())),
       chains_(setup_.ring, setup_.memory, setup_.indirect, longest_chain(setup_.ring.size())),
       protocol_(setup_.terms),
       requests_(setup_.ring.size()),
@@ -43,6 +44,20 @@ QueueEngine::QueueEngine(EngineSetup setup, Image& image)
       segments_(new iovec[std::size_t{most_segments} * setup_.ring.size()]),
       ranges_(new virtio_blk_discard_write_zeroes[std::size_t{most_ranges} * setup_.ring.size()]),
       thread_({.name = "soft-queue"}, setup_.name, [this] { run(); }) {}
+
+std::vector<std::uint16_t> QueueEngine::left_behind(const EngineSetup& setup) {
+    if (!setup.takes_over) return {};
+    // acquire: the elements that the killed engine published are older than this.
+    const virtio::RingIndex used(setup.ring.used_idx().load(std::memory_order_acquire));
+    return setup.in_flight->unfinished(used, setup.ring.size());
+}
+
+virtio::SplitRingDeviceView QueueEngine::view_of(const EngineSetup& setup,
+                                                 std::size_t taken_before) noexcept {
+    if (!setup.takes_over) return {setup.ring, setup.event_idx, setup.base};
+    const virtio::RingIndex used(setup.ring.used_idx().load(std::memory_order_acquire));
+    return {setup.ring, setup.event_idx, used + static_cast<std::uint16_t>(taken_before), used};
+}
 
 QueueEngine::~QueueEngine() {
     if (!ends()) order(Order::abandon);
@@ -68,6 +83,7 @@ void QueueEngine::run() noexcept {
     ring_.enable();
     arm(order_event_, order_tag);
     view_.take_over();
+    take_left_behind();
     while (true) {
         ring_.for_each_completion(
             [this](const io_uring_cqe& completion) { on_completion(completion); });
@@ -120,17 +136,22 @@ void QueueEngine::sleep() noexcept {
     if (takes()) view_.suppress_kicks();
 }
 
+void QueueEngine::take_left_behind() noexcept {
+    for (const std::uint16_t head : left_behind_) {
+        if (const auto fault = take(head)) return break_down(*fault);
+    }
+}
+
 void QueueEngine::take_available() noexcept {
     const auto available = view_.available();
     if (!available) return break_down(virtio::RingFault::avail_index_jumped);
     for (std::uint16_t i = 0; i < *available; ++i) {
-        if (const auto fault = take_one()) return break_down(*fault);
+        if (const auto fault = take(view_.head())) return break_down(*fault);
         view_.take();
     }
 }
 
-std::optional<virtio::RingFault> QueueEngine::take_one() noexcept {
-    const std::uint16_t head = view_.head();
+std::optional<virtio::RingFault> QueueEngine::take(std::uint16_t head) noexcept {
     if (const auto fault = chains_.read(head)) return fault;
     BlockRequest& request = requests_[head];
     if (request.in_flight) return virtio::RingFault::head_in_flight;
@@ -139,6 +160,7 @@ std::optional<virtio::RingFault> QueueEngine::take_one() noexcept {
     const Verdict verdict = protocol_.judge(chains_.chain(), room, request);
     if (verdict == Verdict::no_status) return virtio::RingFault::no_room_for_the_status;
     count(setup_.counters.requests);
+    if (setup_.in_flight != nullptr) setup_.in_flight->take(head);
     request.in_flight = true;
     ++in_flight_;
     switch (verdict) {
@@ -197,6 +219,7 @@ void QueueEngine::finish(BlockRequest& request, std::uint8_t status) noexcept {
     const bool good = status == VIRTIO_BLK_S_OK;
     if (!good) count(setup_.counters.failed);
     *request.status = std::byte{status};
+    if (setup_.in_flight != nullptr) setup_.in_flight->answer(request.head, view_.next_used());
     view_.put_used(request.head, good ? request.used_on_success : request.used_on_failure);
     request.in_flight = false;
     --in_flight_;
@@ -204,8 +227,10 @@ void QueueEngine::finish(BlockRequest& request, std::uint8_t status) noexcept {
 
 void QueueEngine::publish() noexcept {
     if (!view_.has_unpublished()) return;
-    if (!view_.publish_used() || setup_.call == nullptr) return;
-    setup_.call->signal();
+    const bool wanted = view_.publish_used();
+    if (setup_.in_flight != nullptr) setup_.in_flight->publish();
+    if (!wanted || setup_.call == nullptr) return;
+    setup_.call->raise();
     count(setup_.counters.calls);
 }
 

@@ -22,6 +22,8 @@
 #include "devices/virtio/split_ring_device_view.hpp"
 #include "vdpa/soft/block_request.hpp"
 #include "vdpa/soft/image/image.hpp"
+#include "vdpa/soft/in_flight_log.hpp"
+#include "vdpa/soft/interrupt.hpp"
 
 namespace viaduct::soft {
 
@@ -44,11 +46,15 @@ struct EngineSetup {
     BlockTerms terms;
     // The caller's, and outlive the engine; null when there is none.
     const EventFd* kick = nullptr;
-    const EventFd* call = nullptr;
+    const Interrupt* call = nullptr;
     const EventFd* config_call = nullptr;
     std::atomic<bool>& needs_reset;
     QueueCounters& counters;
     LogAllowance& log;
+    InFlightLog* in_flight = nullptr;  // the caller's; null: what is in flight dies with us
+    /// The ring is one that a killed engine left: `base` is not looked at, used.idx and the log
+    /// say where it stands, and what is unfinished is done first.
+    bool takes_over = false;
 };
 
 class QueueEngine {
@@ -87,8 +93,12 @@ private:
     void arm(const EventFd& event, std::uint64_t tag) noexcept;
     void cancel_all() noexcept;
 
+    static std::vector<std::uint16_t> left_behind(const EngineSetup& setup);
+    static virtio::SplitRingDeviceView view_of(const EngineSetup& setup,
+                                               std::size_t taken_before) noexcept;
+    void take_left_behind() noexcept;
     void take_available() noexcept;
-    [[nodiscard]] std::optional<virtio::RingFault> take_one() noexcept;
+    [[nodiscard]] std::optional<virtio::RingFault> take(std::uint16_t head) noexcept;
     void break_down(virtio::RingFault fault) noexcept;
 
     void sleep() noexcept;
@@ -99,6 +109,7 @@ private:
     EngineSetup setup_;
     IoUring ring_;
     std::unique_ptr<Lane> lane_;
+    std::vector<std::uint16_t> left_behind_;  // heads that a killed engine took
     virtio::SplitRingDeviceView view_;
     virtio::ChainReader chains_;
     BlockProtocol protocol_;

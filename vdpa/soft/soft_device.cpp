@@ -17,6 +17,7 @@ namespace feature = virtio::feature;
 constexpr unsigned most_queues = 64;
 constexpr std::uint16_t smallest_ring = 4;
 constexpr std::uint16_t largest_ring = 1024;
+constexpr std::uint32_t largest_block = 4096;
 
 /// Up to and with write zeroes; the fields after it belong to features that are not offered, and
 /// differ from one header to the next.
@@ -43,6 +44,10 @@ void check(const SoftDeviceOptions& options) {
             "to {}",
             options.queue_size, smallest_ring, largest_ring);
     }
+    if (options.block_size != sector_bytes && options.block_size != largest_block) {
+        throw Error("blocks of {} bytes were asked for: block-size= takes 512 or 4096",
+                    options.block_size);
+    }
     if (options.serial.size() > VIRTIO_BLK_ID_BYTES) {
         throw Error("serial '{}' has {} bytes: at most {} fit", options.serial,
                     options.serial.size(), VIRTIO_BLK_ID_BYTES);
@@ -63,28 +68,41 @@ SoftDevice::SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& op
       queues_(options.queues) {
     check(options);
     std::copy(options.serial.begin(), options.serial.end(), terms_.serial.begin());
-    describe_disk();
-    reset();
+    for (unsigned queue = 0; !options.in_flight.empty() && queue < queues_.size(); ++queue) {
+        queues_[queue].in_flight.emplace(
+            options.in_flight.subspan(std::size_t{queue} * max_queue_size_, max_queue_size_));
+    }
+    describe_disk(options.block_size);
+    forget_driver();
 }
 
 SoftDevice::~SoftDevice() {
     end_engines(QueueEngine::Order::abandon);
 }
 
-void SoftDevice::describe_disk() {
+void SoftDevice::describe_disk(std::uint32_t block_size) {
     const Geometry& geometry = image_->geometry();
+    if (geometry.size % block_size != 0) {
+        throw Error(
+            "image '{}' has {} bytes, which is not a multiple of its blocks' {}: fill it up "
+            "with `truncate -s {} {}`, or leave block-size= away",
+            name(), geometry.size, block_size, (geometry.size / block_size + 1) * block_size,
+            name());
+    }
     terms_.sectors = geometry.size / sector_bytes;
     terms_.read_only = geometry.read_only;
     offered_ = feature::version_1 | feature::access_platform | feature::event_idx |
                feature::indirect_desc | feature::bit(VIRTIO_BLK_F_SEG_MAX) |
                feature::bit(VIRTIO_BLK_F_BLK_SIZE) | feature::bit(VIRTIO_BLK_F_TOPOLOGY) |
                feature::bit(VIRTIO_BLK_F_FLUSH);
-    const std::uint32_t physical_sectors = geometry.physical_block / sector_bytes;
+    const std::uint32_t physical = std::max(geometry.physical_block, block_size);
+    const std::uint32_t physical_sectors = physical / sector_bytes;
     config_.capacity = terms_.sectors;
     config_.seg_max = std::min<std::uint32_t>(most_segments, max_queue_size_ - 2U);
-    config_.blk_size = sector_bytes;
-    config_.physical_block_exp = static_cast<std::uint8_t>(std::countr_zero(physical_sectors));
-    config_.min_io_size = static_cast<std::uint16_t>(physical_sectors);
+    // Exponent and size count in these blocks (5.2.4), the rest in sectors of 512 bytes.
+    config_.blk_size = block_size;
+    config_.physical_block_exp = static_cast<std::uint8_t>(std::countr_zero(physical / block_size));
+    config_.min_io_size = static_cast<std::uint16_t>(physical / block_size);
     config_.num_queues = static_cast<std::uint16_t>(queues_.size());
     if (queues_.size() > 1) offered_ |= feature::bit(VIRTIO_BLK_F_MQ);
     if (geometry.read_only) {
@@ -172,6 +190,14 @@ void SoftDevice::set_status(std::uint8_t status) {
 
 void SoftDevice::reset() {
     end_engines(QueueEngine::Order::abandon);
+    for (Queue& queue : queues_) {
+        if (queue.in_flight) queue.in_flight->clear();
+    }
+    takes_over_ = false;
+    forget_driver();
+}
+
+void SoftDevice::forget_driver() noexcept {
     status_ = 0;
     suspended_ = false;
     needs_reset_.store(false, std::memory_order_release);
@@ -182,7 +208,7 @@ void SoftDevice::reset() {
         queue.addresses = {};
         queue.base = {};
         queue.enabled = false;
-        queue.call = nullptr;
+        queue.call.reset();
     }
 }
 
@@ -210,6 +236,13 @@ void SoftDevice::map(std::span<const MemoryRegion> regions) {
 void SoftDevice::unmap(std::span<const MemoryRegion> regions) {
     change_at_rest([&] {
         for (const MemoryRegion& region : regions) memory_.unmap(region.iova);
+    });
+}
+
+void SoftDevice::replace_map(std::span<const MemoryRegion> regions) {
+    change_at_rest([&] {
+        memory_ = AddressSpace();
+        for (const MemoryRegion& region : regions) memory_.map(region);
     });
 }
 
@@ -252,7 +285,36 @@ void SoftDevice::set_kick(unsigned queue, const EventFd& kick) {
 
 void SoftDevice::set_call(unsigned queue, const EventFd& call) {
     Queue& target = queue_at(queue);
-    change_at_rest([&] { target.call = &call; });
+    change_at_rest([&] { target.call = std::make_unique<EventFdInterrupt>(call); });
+}
+
+void SoftDevice::set_interrupt(unsigned queue, std::unique_ptr<Interrupt> interrupt) {
+    Queue& target = queue_at(queue);
+    change_at_rest([&] { target.call = std::move(interrupt); });
+}
+
+vdpa::RingState SoftDevice::state_of_running(unsigned queue) {
+    Queue& target = queue_at(queue);
+    if (target.engine) {
+        target.engine->order(QueueEngine::Order::pause);
+        target.engine->wait_until_paused();
+        target.base = target.engine->next_avail();
+        if (running()) target.engine->order(QueueEngine::Order::run);
+    }
+    return vdpa::SplitRingState{target.base.value()};
+}
+
+std::uint64_t SoftDevice::measure_again() {
+    const std::uint64_t size = image_->measure_again();
+    if (size / sector_bytes < terms_.sectors) {
+        throw Error("image '{}' has {} bytes, and the disk {}: a disk does not become smaller",
+                    name(), size, terms_.sectors * sector_bytes);
+    }
+    change_at_rest([&] {
+        terms_.sectors = size / config_.blk_size * (config_.blk_size / sector_bytes);
+        config_.capacity = terms_.sectors;
+    });
+    return terms_.sectors;
 }
 
 void SoftDevice::set_config_call(const EventFd& call) {
@@ -295,6 +357,7 @@ void SoftDevice::start_engines() {
                 start_engine(queue);
             }
         }
+        takes_over_ = false;
     } catch (...) {
         end_engines(QueueEngine::Order::drain);
         throw;
@@ -325,11 +388,13 @@ void SoftDevice::start_engine(unsigned index) {
                     .base = queue.base,
                     .terms = terms_,
                     .kick = queue.kick,
-                    .call = queue.call,
+                    .call = queue.call.get(),
                     .config_call = config_call_,
                     .needs_reset = needs_reset_,
                     .counters = queue.counters,
-                    .log = *log_},
+                    .log = *log_,
+                    .in_flight = queue.in_flight ? &*queue.in_flight : nullptr,
+                    .takes_over = takes_over_ && queue.in_flight.has_value()},
         *image_);
 }
 

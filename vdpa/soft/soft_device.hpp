@@ -12,6 +12,8 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,8 @@
 #include "vdpa/device.hpp"
 #include "vdpa/soft/image/file_image.hpp"
 #include "vdpa/soft/image/image.hpp"
+#include "vdpa/soft/in_flight_log.hpp"
+#include "vdpa/soft/interrupt.hpp"
 #include "vdpa/soft/queue_engine.hpp"
 
 namespace viaduct::soft {
@@ -31,10 +35,14 @@ struct SoftDeviceOptions {
     unsigned queues = 1;             // 1 to 64
     std::uint16_t queue_size = 256;  // at most; a power of two, 4 to 1024
     std::string serial;              // 20 bytes at most
+    std::uint32_t block_size = 512;  // bytes; 512 or 4096: what the driver is to count in
     bool suspend = true;             // off: says that it cannot suspend and resume, as VDUSE says
     /// For what the guest does to its rings, which may end in the device being opened anew: with
     /// the same options it goes on with what is left of the allowance. Null: one of its own.
     std::shared_ptr<LogAllowance> log;
+    /// One for each queue, with `queue_size` entries: requests outlive this process in them. The
+    /// caller's, and outlives the device. Empty: they do not.
+    std::span<InFlightEntry> in_flight{};
 };
 
 class SoftDevice final : public vdpa::Device {
@@ -50,6 +58,21 @@ public:
     [[nodiscard]] const QueueCounters& counters(unsigned queue) const {
         return queues_.at(queue).counters;
     }
+
+    /// Instead of all that is mapped, in one go: what runs pauses once.
+    void replace_map(std::span<const MemoryRegion> regions);
+    /// Like set_call().
+    void set_interrupt(unsigned queue, std::unique_ptr<Interrupt> interrupt);
+    /// The next DRIVER_OK takes up rings that a killed process left, with what it had in flight.
+    void take_over() noexcept { takes_over_ = true; }
+    /// Nothing runs any more until the reset, and the log of what was in flight stays: as if this
+    /// process were killed, but for memory and eventfds, which may go now.
+    void halt() noexcept { end_engines(QueueEngine::Order::abandon); }
+    /// Where the queue stands, while the device runs, too: it is paused for that.
+    vdpa::RingState state_of_running(unsigned queue);
+    /// The image may have grown: the new capacity in sectors, which is in the configuration space
+    /// from now on. Throws Error when it has become smaller.
+    std::uint64_t measure_again();
 
     // vdpa::Device
     [[nodiscard]] const std::string& name() const override { return image_->name(); }
@@ -97,12 +120,14 @@ private:
         virtio::RingIndex base;
         bool enabled = false;
         const EventFd* kick = nullptr;
-        const EventFd* call = nullptr;
+        std::unique_ptr<Interrupt> call;
+        std::optional<InFlightLog> in_flight;
         QueueCounters counters;
         std::unique_ptr<QueueEngine> engine;
     };
 
-    void describe_disk();
+    void describe_disk(std::uint32_t block_size);
+    void forget_driver() noexcept;
     Queue& queue_at(unsigned queue);
     Queue& stopped_queue_at(unsigned queue, const char* wish);
     [[nodiscard]] bool running() const noexcept;
@@ -123,6 +148,7 @@ private:
     AddressSpace memory_;
     std::uint8_t status_ = 0;
     bool suspended_ = false;
+    bool takes_over_ = false;
     std::atomic<bool> needs_reset_ = false;
     const EventFd* config_call_ = nullptr;
     std::vector<Queue> queues_;

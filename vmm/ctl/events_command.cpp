@@ -1,8 +1,8 @@
 #include <CLI/CLI.hpp>
 
+#include "base/interrupts.hpp"
 #include "vmm/ctl/commands.hpp"
 #include "vmm/ctl/event_text.hpp"
-#include "vmm/ctl/interrupts.hpp"
 
 namespace viaduct::ctl {
 namespace {

@@ -4,9 +4,9 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include "base/interrupts.hpp"
 #include "vmm/ctl/commands.hpp"
 #include "vmm/ctl/errors.hpp"
-#include "vmm/ctl/interrupts.hpp"
 #include "vmm/ctl/reply.hpp"
 #include "vmm/ctl/screen.hpp"
 #include "vmm/ctl/table.hpp"

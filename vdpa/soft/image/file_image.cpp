@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <thread>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
@@ -19,6 +20,8 @@ namespace {
 
 constexpr std::uint32_t sector = 512;
 constexpr std::uint32_t page = 4096;
+/// From here to the end of all files the lock is the direct description's, below the other's.
+constexpr off_t direct_lock = off_t{1} << 62;
 
 struct stat status_of(const std::string& path) {
     struct stat status {};
@@ -41,10 +44,11 @@ bool reads_aligned_to(int fd, std::uint32_t alignment) {
 
 }  // namespace
 
-FileImage::FileImage(const FileImageOptions& options) : path_(options.path) {
+FileImage::FileImage(const FileImageOptions& options)
+    : path_(options.path), lock_patience_(options.lock_patience) {
     geometry_.read_only = options.read_only;
     open();
-    lock();
+    lock(buffered_, 0, direct_lock);
     measure();
     access_.buffered = buffered_.get();
     if (options.direct == DirectIo::off) return;
@@ -80,18 +84,29 @@ void FileImage::open() {
     throw SystemError(fmt::format("image '{}' cannot be opened for {}", path_, access));
 }
 
-void FileImage::lock() const {
-    struct flock whole {};
-    whole.l_type = geometry_.read_only ? F_RDLCK : F_WRLCK;
-    whole.l_whence = SEEK_SET;
-    if (::fcntl(buffered_.get(), F_OFD_SETLK, &whole) == 0) return;
-    if (errno == EAGAIN || errno == EACCES) {
-        throw Error(
-            "image '{}' is in use, another process has locked it, and two machines must not "
-            "{} at the same time: stop the other one, or give each its own copy{}",
-            path_, geometry_.read_only ? "read and write it" : "write it",
-            geometry_.read_only ? "" : " (several may share it with readonly=on)");
+void FileImage::lock(const Fd& description, off_t from, off_t length) const {
+    struct flock range {};
+    range.l_type = geometry_.read_only ? F_RDLCK : F_WRLCK;
+    range.l_whence = SEEK_SET;
+    range.l_start = from;
+    range.l_len = length;
+    const auto deadline = std::chrono::steady_clock::now() + lock_patience_;
+    while (::fcntl(description.get(), F_OFD_SETLK, &range) != 0) {
+        if (errno != EAGAIN && errno != EACCES) return warn_of_no_lock();
+        if (std::chrono::steady_clock::now() >= deadline) refuse_locked();
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
+}
+
+void FileImage::refuse_locked() const {
+    throw Error(
+        "image '{}' is in use, another process has locked it, and two machines must not {} at the "
+        "same time: stop the other one, or give each its own copy{}",
+        path_, geometry_.read_only ? "read and write it" : "write it",
+        geometry_.read_only ? "" : " (several may share it with readonly=on)");
+}
+
+void FileImage::warn_of_no_lock() const {
     const SystemError reason("locking");
     log::warning(
         "image '{}' cannot be locked ({}): nothing prevents a second machine from using it", path_,
@@ -99,9 +114,7 @@ void FileImage::lock() const {
 }
 
 void FileImage::measure() {
-    const off_t end = ::lseek(buffered_.get(), 0, SEEK_END);
-    if (end < 0) throw SystemError(fmt::format("size of image '{}'", path_));
-    const auto size = static_cast<std::uint64_t>(end);
+    const std::uint64_t size = size_now();
     if (size == 0) {
         throw Error("image '{}' is empty: give it a size, say 1 GiB with `truncate -s 1G {}`",
                     path_, path_);
@@ -127,6 +140,18 @@ void FileImage::measure() {
     geometry_.physical_block = (physical & (physical - 1)) == 0 ? physical : sector;
 }
 
+std::uint64_t FileImage::size_now() const {
+    const off_t end = ::lseek(buffered_.get(), 0, SEEK_END);
+    if (end < 0) throw SystemError(fmt::format("size of image '{}'", path_));
+    return static_cast<std::uint64_t>(end);
+}
+
+std::uint64_t FileImage::measure_again() {
+    const std::uint64_t size = size_now() / sector * sector;
+    geometry_.size = std::max(geometry_.size, size);
+    return size;
+}
+
 bool FileImage::open_direct() {
     // Not by its path, which may by now name another file.
     const std::string self = fmt::format("/proc/self/fd/{}", buffered_.get());
@@ -135,6 +160,7 @@ bool FileImage::open_direct() {
     if (!direct) return false;
     for (const std::uint32_t alignment : {sector, page}) {
         if (!reads_aligned_to(direct.get(), alignment)) continue;
+        lock(direct, direct_lock, 0);
         direct_ = std::move(direct);
         access_.direct = direct_.get();
         access_.memory_alignment = alignment;

@@ -1,10 +1,12 @@
 /// A raw image in a file or on a block device. It is opened twice: once with O_DIRECT where the
 /// file system allows it, for requests that meet its alignment, and once through the page cache for
 /// the rest. An advisory lock (F_OFD_SETLK, which QEMU respects too) keeps two machines from
-/// writing one image; read-only ones share it.
+/// writing one image; read-only ones share it. Each of the two descriptions has its own, on a range
+/// of its own, so that a description whose I/O is still under way holds up who comes next.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <string>
 
 #include "base/fd.hpp"
@@ -18,6 +20,9 @@ struct FileImageOptions {
     std::string path;
     bool read_only = false;
     DirectIo direct = DirectIo::automatic;
+    /// How long to wait for a lock that somebody else has: a process that was killed keeps its own
+    /// until its last I/O is done.
+    std::chrono::milliseconds lock_patience{0};
 };
 
 /// What the file has turned out not to support, learnt by trying; shared by all lanes.
@@ -41,18 +46,24 @@ public:
 
     [[nodiscard]] const std::string& name() const noexcept override { return path_; }
     [[nodiscard]] const Geometry& geometry() const noexcept override { return geometry_; }
+    std::uint64_t measure_again() override;
     [[nodiscard]] std::unique_ptr<Lane> open_lane(IoUring& ring) override;
 
     [[nodiscard]] const FileAccess& access() const noexcept { return access_; }
 
 private:
     void open();
-    void lock() const;
+    /// `from` and `length` as in struct flock.
+    void lock(const Fd& description, off_t from, off_t length) const;
+    [[noreturn]] void refuse_locked() const;
+    void warn_of_no_lock() const;
     void measure();
+    [[nodiscard]] std::uint64_t size_now() const;
     /// True when it works.
     bool open_direct();
 
     std::string path_;
+    std::chrono::milliseconds lock_patience_;
     Geometry geometry_;
     Fd buffered_;
     Fd direct_;

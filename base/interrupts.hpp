@@ -6,7 +6,7 @@
 
 #include "base/fd.hpp"
 
-namespace viaduct::ctl {
+namespace viaduct {
 
 /// SIGINT, SIGTERM and SIGHUP of the calling thread.
 class Interrupts {
@@ -25,4 +25,4 @@ private:
     Fd fd_;
 };
 
-}  // namespace viaduct::ctl
+}  // namespace viaduct

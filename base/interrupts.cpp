@@ -1,11 +1,11 @@
-#include "vmm/ctl/interrupts.hpp"
+#include "base/interrupts.hpp"
 
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/error.hpp"
 
-namespace viaduct::ctl {
+namespace viaduct {
 
 Interrupts::Interrupts() {
     sigset_t signals{};
@@ -23,4 +23,4 @@ Interrupts::~Interrupts() {
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
-}  // namespace viaduct::ctl
+}  // namespace viaduct

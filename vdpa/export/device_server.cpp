@@ -1,0 +1,151 @@
+#include "vdpa/export/device_server.hpp"
+
+#include <array>
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include "base/error.hpp"
+#include "devices/virtio/spec.hpp"
+
+namespace viaduct::vduse {
+namespace {
+
+namespace status = virtio::status;
+
+/// Used buffer notifications by the kernel, which sends them on to whoever drives the device.
+class QueueInterrupt final : public soft::Interrupt {
+public:
+    QueueInterrupt(Node& node, unsigned queue) noexcept : node_(node), queue_(queue) {}
+    void raise() const noexcept override { node_.interrupt(queue_); }
+
+private:
+    Node& node_;
+    unsigned queue_;
+};
+
+}  // namespace
+
+DeviceServer::DeviceServer(DeviceServerSetup setup)
+    : setup_(std::move(setup)), kicks_(setup_.disk.queue_count()) {}
+
+void DeviceServer::take_over(std::uint8_t status) {
+    if ((status & status::driver_ok) == 0) return;
+    try {
+        start(true);
+    } catch (const Error& failure) {
+        setup_.log.error("{}: the device cannot be taken up again: {}", setup_.name,
+                         failure.what());
+        stop();
+    }
+}
+
+void DeviceServer::serve() {
+    while (const auto request = setup_.node.receive()) {
+        vduse_dev_response response{};
+        response.request_id = request->request_id;
+        try {
+            response.result =
+                answer(*request, response) ? VDUSE_REQ_RESULT_OK : VDUSE_REQ_RESULT_FAILED;
+        } catch (const Error& failure) {
+            setup_.log.error("{}: {}", setup_.name, failure.what());
+            response.result = VDUSE_REQ_RESULT_FAILED;
+        }
+        setup_.node.respond(response);
+    }
+}
+
+bool DeviceServer::answer(const vduse_dev_request& request, vduse_dev_response& response) {
+    switch (request.type) {
+        case VDUSE_GET_VQ_STATE: {
+            const std::uint32_t queue = request.vq_state.index;
+            if (queue >= kicks_.size()) return false;
+            response.vq_state.index = queue;
+            response.vq_state.split.avail_index =
+                std::get<vdpa::SplitRingState>(setup_.disk.state_of_running(queue)).avail_index;
+            return true;
+        }
+        case VDUSE_SET_STATUS:
+            set_status(request.s.status);
+            return true;
+        case VDUSE_UPDATE_IOTLB:
+            update_memory();
+            return true;
+        default:
+            setup_.log.warning("{}: the kernel sends a message of an unknown kind, {}", setup_.name,
+                               request.type);
+            return false;
+    }
+}
+
+void DeviceServer::set_status(std::uint8_t status) {
+    if (status == 0) {
+        stop();
+        return setup_.on_status(0);
+    }
+    // First of all: a device that runs under a status that says otherwise would be started anew by
+    // the next daemon, at the beginning of its rings.
+    setup_.on_status(status);
+    if ((status & status::driver_ok) == 0 || memory_) return;
+    try {
+        start(false);
+    } catch (const Error&) {
+        stop();
+        setup_.on_status(static_cast<std::uint8_t>(status & ~status::driver_ok));
+        throw;
+    }
+}
+
+void DeviceServer::start(bool takes_over) {
+    soft::SoftDevice& disk = setup_.disk;
+    constexpr std::uint8_t driver = status::acknowledge | status::driver;
+    disk.set_status(driver);
+    disk.set_features(setup_.node.features());
+    disk.set_status(driver | status::features_ok);
+    memory_.emplace(setup_.node, setup_.bounce_bytes());
+    disk.replace_map(memory_->regions());
+    for (unsigned queue = 0; queue < kicks_.size(); ++queue) start_queue(queue);
+    if (takes_over) disk.take_over();
+    disk.set_status(driver | status::features_ok | status::driver_ok);
+}
+
+void DeviceServer::start_queue(unsigned queue) {
+    const QueueInfo info = setup_.node.queue_info(queue);
+    if (!info.ready) return;
+    soft::SoftDevice& disk = setup_.disk;
+    disk.set_queue_size(queue, info.size);
+    disk.set_ring_addresses(queue, info.addresses);
+    disk.set_ring_state(queue, vdpa::SplitRingState{info.avail_index});
+    disk.set_interrupt(queue, std::make_unique<QueueInterrupt>(setup_.node, queue));
+    disk.set_kick(queue, kicks_[queue]);
+    disk.enable_queue(queue, true);
+    // Kicks of before go nowhere: an engine begins by looking.
+    setup_.node.set_kick(queue, &kicks_[queue]);
+}
+
+void DeviceServer::stop() {
+    for (unsigned queue = 0; queue < kicks_.size(); ++queue) {
+        setup_.node.set_kick(queue, nullptr);
+    }
+    setup_.disk.reset();
+    setup_.disk.replace_map({});
+    memory_.reset();
+}
+
+void DeviceServer::update_memory() {
+    if (!memory_) return;  // looked at when the device starts
+    DriverMemory now(setup_.node, setup_.bounce_bytes());
+    setup_.disk.replace_map(now.regions());
+    memory_.emplace(std::move(now));
+}
+
+std::uint64_t DeviceServer::grow() {
+    const std::uint64_t sectors = setup_.disk.measure_again();
+    std::array<std::byte, sizeof(sectors)> capacity{};
+    setup_.disk.read_config(0, capacity);  // the first field (5.2.4)
+    setup_.node.write_config(0, capacity);
+    setup_.node.interrupt_config();
+    return sectors;
+}
+
+}  // namespace viaduct::vduse

@@ -1,0 +1,228 @@
+#include "vdpa/export/exporter.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "vdpa/export/control_socket.hpp"
+#include "vdpa/management/kernel_module.hpp"
+#include "vdpa/management/vdpa_family.hpp"
+#include "vdpa/soft/image/file_image.hpp"
+
+namespace viaduct::vduse {
+namespace {
+
+/// A killed daemon's last I/O may take this long; only then is the image ours.
+constexpr std::chrono::seconds patience_with_the_dead{30};
+constexpr std::chrono::seconds patience_with_the_bus{10};
+constexpr const char* management_device = "vduse";
+
+ExportOptions checked(ExportOptions options) {
+    check_name(options.name);
+    return options;
+}
+
+Control open_control(const ExportOptions& options) {
+    management::load_module("vduse");
+    if (options.attach) management::load_module(management::kernel_name(*options.attach));
+    // What drives the disk that virtio_vdpa makes of it.
+    if (options.attach == management::Driver::virtio) management::load_module("virtio_blk");
+    return Control();
+}
+
+/// A daemon that was killed is there until its last I/O is done.
+const std::string& name_of_the_living(const ExportOptions& options) {
+    const auto deadline = std::chrono::steady_clock::now() + patience_with_the_dead;
+    while (StateFile::owner(state_folder, options.name) != 0 &&
+           std::chrono::steady_clock::now() < deadline && !has_daemon(state_folder, options.name)) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return options.name;
+}
+
+soft::SoftDeviceOptions disk_options(const ExportOptions& options,
+                                     std::span<soft::InFlightEntry> in_flight) {
+    return {.image = options.image,
+            .read_only = options.read_only,
+            .queues = options.queues,
+            .queue_size = options.queue_size,
+            .serial = options.serial,
+            .block_size = options.block_size,
+            .suspend = false,
+            .log = {},
+            .in_flight = in_flight};
+}
+
+DeviceShape shape_of(const ExportOptions& options) {
+    DeviceShape shape{.queues = options.queues,
+                      .queue_size = options.queue_size,
+                      .block_size = options.block_size,
+                      .read_only = options.read_only ? 1U : 0U};
+    if (options.image.size() >= shape.image.size()) {
+        throw Error("the image's name has {} bytes, at most {} are taken: use a shorter path",
+                    options.image.size(), shape.image.size() - 1);
+    }
+    std::ranges::copy(options.image, shape.image.begin());
+    return shape;
+}
+
+}  // namespace
+
+Exporter::Exporter(ExportOptions options)
+    : options_(checked(std::move(options))),
+      control_(open_control(options_)),
+      state_(state_folder, name_of_the_living(options_)),
+      log_("export '" + options_.name + "'") {
+    taken_over_ = state_.is_inherited() && std::filesystem::exists("/dev/vduse/" + options_.name);
+    try {
+        begin();
+    } catch (...) {
+        if (!taken_over_) undo();
+        throw;
+    }
+}
+
+Exporter::~Exporter() = default;
+
+void Exporter::begin() {
+    const DeviceShape shape = shape_of(options_);
+    if (!taken_over_) {
+        state_.begin(shape);
+    } else if (shape != state_.inherited_shape()) {
+        throw Error(
+            "{} is there, left by a daemon with another image or other options, and can only go on "
+            "as it is: start it with the same command, or take it away with `viaduct-export stop "
+            "{}`",
+            options_.name, options_.name);
+    }
+    open_disk();
+    make_device();
+    serve_messages();
+    attach();
+}
+
+void Exporter::open_disk() {
+    auto image = std::make_unique<soft::FileImage>(soft::FileImageOptions{
+        .path = options_.image,
+        .read_only = options_.read_only,
+        .lock_patience = taken_over_ ? patience_with_the_dead : std::chrono::seconds(0)});
+    disk_ = std::make_unique<soft::SoftDevice>(std::move(image),
+                                               disk_options(options_, state_.in_flight()));
+}
+
+void Exporter::make_device() {
+    std::vector<std::byte> config(disk_->config_size());
+    disk_->read_config(0, config);
+    const bool made = control_.create({.name = options_.name,
+                                       .device_id = disk_->device_id(),
+                                       .features = disk_->features(),
+                                       .queues = disk_->queue_count(),
+                                       .config = config});
+    owned_ = made || taken_over_;
+    if (!owned_) {
+        throw Error(
+            "a VDUSE device '{}' exists, and no export of ours made it: choose another name, or "
+            "end "
+            "the program that serves it",
+            options_.name);
+    }
+    node_ = open_node(options_.name);
+    if (!bus_.has(options_.name)) {
+        for (unsigned queue = 0; queue < disk_->queue_count(); ++queue) {
+            node_->set_up_queue(queue, options_.queue_size);
+        }
+    }
+}
+
+void Exporter::serve_messages() {
+    server_ = std::make_unique<DeviceServer>(
+        DeviceServerSetup{.name = options_.name,
+                          .node = *node_,
+                          .disk = *disk_,
+                          .log = log_,
+                          .on_status = [this](std::uint8_t status) { state_.set_status(status); },
+                          .bounce_bytes = [this] { return bounce_bytes(); }});
+    messages_ = std::make_unique<EventLoop>("vduse");
+    messages_->call([this] {
+        if (taken_over_) server_->take_over(state_.status());
+        messages_->watch(node_->fd(), [this, &loop = *messages_] {
+            try {
+                server_->serve();
+            } catch (const Error& failure) {
+                log::error("{}: its device is served no longer: {}", options_.name, failure.what());
+                loop.unwatch(node_->fd());
+            }
+        });
+    });
+}
+
+void Exporter::attach() {
+    management::VdpaFamily family;
+    if (!family.device(options_.name)) {
+        management::NewDevice device;
+        device.name = options_.name;
+        device.parent = management_device;
+        family.add(device);
+    }
+    node_name_ = options_.name;
+    if (!options_.attach) return;
+    bus_.bind(options_.name, *options_.attach);
+    node_name_ = bus_.wait_for_node(options_.name, patience_with_the_bus).name;
+}
+
+std::uint64_t Exporter::bounce_bytes() const {
+    std::uint64_t bytes = 0;
+    std::ifstream("/sys/class/vduse/" + options_.name + "/bounce_size") >> bytes;
+    return bytes;
+}
+
+std::vector<management::DeviceUser> Exporter::users() const {
+    return bus_.users(options_.name).users;
+}
+
+std::uint64_t Exporter::grow() {
+    const std::uint64_t sectors = messages_->call([this] { return server_->grow(); });
+    return sectors * soft::sector_bytes;
+}
+
+void Exporter::remove() {
+    if (owned_ && bus_.has(options_.name)) management::VdpaFamily().remove(options_.name);
+    messages_.reset();
+    server_.reset();
+    node_.reset();
+    if (owned_) control_.destroy(options_.name);
+    state_.remove();
+}
+
+void Exporter::undo() noexcept {
+    try {
+        remove();
+    } catch (const std::exception& failure) {
+        log::error("{}: {}", options_.name, failure.what());
+    }
+}
+
+void remove_left_behind(const std::string& name) {
+    check_name(name);
+    StateFile state(state_folder, name);
+    if (!state.is_inherited()) {
+        state.remove();
+        throw Error("there is no export '{}': `viaductctl devices` lists the host's devices", name);
+    }
+    const management::VdpaBus bus;
+    if (bus.has(name)) {
+        bus.refuse_when_in_use(name, "take it away");
+        // Nobody is there to answer the driver that leaves.
+        std::ofstream("/sys/class/vduse/" + name + "/msg_timeout") << 1;
+        management::VdpaFamily().remove(name);
+    }
+    if (std::filesystem::exists("/dev/vduse/" + name)) Control().destroy(name);
+    state.remove();
+}
+
+}  // namespace viaduct::vduse
