@@ -30,4 +30,8 @@ Report switch_in_lab(unsigned runs);
 /// lab.
 Report io(unsigned runs);
 
+/// fio on disks that viaduct-export and qemu-storage-daemon make of files, `runs` times each: on
+/// the host and in a guest, with the daemon's CPU time. For the lab.
+Report exported(unsigned runs);
+
 }  // namespace viaduct::bench

@@ -1,7 +1,6 @@
 // fio in a stock Linux guest in the lab, on the same file: over a vDPA device on both paths, the
 // slow one with polling too, and over QEMU's own virtio-blk. Two guests run all the time, one under
 // each VMM, and take turns, so that whatever else the machine does falls on all.
-#include <algorithm>
 #include <chrono>
 #include <map>
 
@@ -9,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "tests/bench/benchmarks.hpp"
+#include "tests/bench/fio.hpp"
 #include "tests/bench/vcpu_returns.hpp"
 #include "tests/lab/lab_device.hpp"
 #include "tests/lab/linux_guest.hpp"
@@ -25,15 +25,6 @@ constexpr unsigned poll_microseconds = 50;
 constexpr unsigned measured_depth = 32;  // what the bar is about
 constexpr unsigned more_pairs = 2;       // there, in each run
 
-struct Workload {
-    const char* name;
-    const char* pattern;  // fio's --rw
-    unsigned kibibytes;   // of a request
-    unsigned depth;
-
-    [[nodiscard]] std::string title() const { return fmt::format("{}, depth {}", name, depth); }
-};
-
 std::vector<Workload> workloads() {
     std::vector<Workload> all;
     for (const unsigned depth : {1U, 8U, measured_depth}) {
@@ -44,31 +35,12 @@ std::vector<Workload> workloads() {
     return all;
 }
 
-/// What fio says: requests, and how many of them in a second.
-struct Rate {
-    double requests = 0;
-    double per_second = 0;
-};
-
 Rate run_fio(LinuxGuest& guest, const std::string& disk, const Workload& workload) {
-    const auto answer = guest.sh(fmt::format(
-        "fio --name=bench --filename=/dev/{} --direct=1 --ioengine=libaio --rw={} --bs={}k "
-        "--iodepth={} --time_based --runtime=1 --output-format=terse --terse-version=3",
-        disk, workload.pattern, workload.kibibytes, workload.depth));
-    // fio's manual, "Terse output": the sixth field begins the reads', the 47th the writes': KiB,
-    // KiB/s, IOPS.
-    std::vector<std::string> fields;
-    const auto line = answer.out.substr(std::min(answer.out.find("3;fio-"), answer.out.size()));
-    for (std::size_t at = 0; at <= line.size();) {
-        const auto end = std::min(line.find(';', at), line.size());
-        fields.push_back(line.substr(at, end - at));
-        at = end + 1;
-    }
-    const std::size_t first = std::string_view(workload.pattern) == "randwrite" ? 46 : 5;
-    if (answer.status != 0 || fields.size() < first + 3) {
+    const auto answer = guest.sh(fio_command("/dev/" + disk, workload));
+    if (answer.status != 0) {
         throw Error("fio in the guest: status {}: {}", answer.status, answer.out);
     }
-    return {std::stod(fields[first]) / workload.kibibytes, std::stod(fields[first + 2])};
+    return parse_fio(answer.out, workload);
 }
 
 /// A way from a guest to a disk, and what was measured on it.

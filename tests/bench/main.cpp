@@ -35,6 +35,7 @@ constexpr Benchmark benchmarks[] = {
     {"relay-latency", 25, 1, "of each kind", with<bench::relay_latency>},
     {"switch", 100, 1, "switches to and fro, of each kind", with<bench::switch_natively>},
     {"switch-lab", 40, 1, "switches to and fro, of each device", with<bench::switch_in_lab>},
+    {"export", 3, 1, "of fio, at each workload, on each disk", with<bench::exported>},
     {"io", 3, 1, "of fio, at each workload, each way", with<bench::io>},
 };
 

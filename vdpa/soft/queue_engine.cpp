@@ -115,6 +115,20 @@ void QueueEngine::arm(const EventFd& event, std::uint64_t tag) noexcept {
     io_uring_sqe_set_data64(&request, tag);
 }
 
+void QueueEngine::watch_kick() noexcept {
+    // One request for all kicks: it is edge-triggered, so that the count need not be read, and
+    // whoever has the eventfd next takes what is left of it for a kick that came to nothing.
+    io_uring_sqe& request = ring_.next_request();
+    io_uring_prep_poll_multishot(&request, setup_.kick->fd(), POLLIN);
+    io_uring_sqe_set_data64(&request, kick_tag);
+    kick_armed_ = true;
+}
+
+void QueueEngine::on_kick(const io_uring_cqe& completion) noexcept {
+    kick_armed_ = (completion.flags & IORING_CQE_F_MORE) != 0;
+    if (completion.res > 0) count(setup_.counters.kicks);
+}
+
 void QueueEngine::cancel_all() noexcept {
     // A kernel that does not know how (before 5.19) lets the operations come to their end.
     io_uring_sqe& request = ring_.next_request();
@@ -126,10 +140,7 @@ void QueueEngine::cancel_all() noexcept {
 void QueueEngine::sleep() noexcept {
     bool more = false;
     if (takes()) {
-        if (!kick_armed_ && setup_.kick != nullptr) {
-            arm(*setup_.kick, kick_tag);
-            kick_armed_ = true;
-        }
+        if (!kick_armed_ && setup_.kick != nullptr) watch_kick();
         more = view_.request_kicks();
     }
     ring_.submit(!more);
@@ -191,11 +202,7 @@ void QueueEngine::break_down(virtio::RingFault fault) noexcept {
 
 void QueueEngine::on_completion(const io_uring_cqe& completion) noexcept {
     const std::uint64_t tag = completion.user_data;
-    if (tag == kick_tag) {
-        kick_armed_ = false;
-        if (completion.res > 0 && setup_.kick->take()) count(setup_.counters.kicks);
-        return;
-    }
+    if (tag == kick_tag) return on_kick(completion);
     if (tag == order_tag) {
         (void)order_event_.take();
         return arm(order_event_, order_tag);

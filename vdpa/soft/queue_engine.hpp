@@ -91,6 +91,8 @@ private:
     [[nodiscard]] bool takes() const noexcept { return !broken_ && ordered() == Order::run; }
     void report_pause() noexcept;
     void arm(const EventFd& event, std::uint64_t tag) noexcept;
+    void watch_kick() noexcept;
+    void on_kick(const io_uring_cqe& completion) noexcept;
     void cancel_all() noexcept;
 
     static std::vector<std::uint16_t> left_behind(const EngineSetup& setup);
