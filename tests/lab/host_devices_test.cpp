@@ -32,14 +32,13 @@ using management::Driver;
 using management::VdpaBus;
 using testing::AllOf;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::StartsWith;
 
 using Words = std::vector<std::string>;
 
 class HostDevices : public testing::Test {
 protected:
-    ~HostDevices() override {
+    void TearDown() override {
         for (const std::string& name : bus_.devices()) run({"vdpa", "dev", "del", name});
         fs::remove_all("/etc/udev/rules.d");
     }

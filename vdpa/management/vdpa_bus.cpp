@@ -132,7 +132,7 @@ std::optional<std::string> VdpaBus::driver(const std::string& device) const {
 }
 
 std::optional<std::string> VdpaBus::driver_override(const std::string& device) const {
-    const auto text = read_kernel_file(directory(device) / "driver_override");
+    auto text = read_kernel_file(directory(device) / "driver_override");
     if (!text || text->empty() || *text == "(null)") return std::nullopt;
     return text;
 }
