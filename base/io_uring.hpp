@@ -22,6 +22,9 @@ public:
     /// First of all, on the thread that will use it.
     void enable() const noexcept;
 
+    /// Requests that may wait for submission; no fewer than were asked for.
+    [[nodiscard]] unsigned entries() const noexcept { return ring_.sq.ring_entries; }
+
     /// A request to be filled in by an io_uring_prep_ function, with `user_data` set afterwards.
     [[nodiscard]] io_uring_sqe& next_request() noexcept;
 

@@ -26,7 +26,21 @@ add_floor(viaduct_firmware FOLDERS firmware USES viaduct_base)
 include(cmake/asl.cmake)
 add_asl(viaduct_firmware firmware/acpi)
 
-add_floor(viaduct_vdpa FOLDERS vdpa EXCEPT vdpa/management/ vdpa/export/ USES viaduct_devices)
+add_floor(viaduct_vdpa FOLDERS vdpa
+    EXCEPT vdpa/management/ vdpa/export/ vdpa/soft/image/nbd/ vdpa/soft/image/rbd/
+    USES viaduct_devices)
+# Images across a network, for the programs that carry their libraries.
+add_library(viaduct_network_images INTERFACE)
+if(VIADUCT_NBD)
+    add_floor(viaduct_nbd FOLDERS vdpa/soft/image/nbd USES viaduct_vdpa ${NBD_LIBRARY})
+    target_link_libraries(viaduct_network_images INTERFACE viaduct_nbd)
+    target_compile_definitions(viaduct_network_images INTERFACE VIADUCT_NBD)
+endif()
+if(VIADUCT_RBD)
+    add_floor(viaduct_rbd FOLDERS vdpa/soft/image/rbd USES viaduct_vdpa ${RBD_LIBRARY} ${RADOS_LIBRARY})
+    target_link_libraries(viaduct_network_images INTERFACE viaduct_rbd)
+    target_compile_definitions(viaduct_network_images INTERFACE VIADUCT_RBD)
+endif()
 
 # The host's vDPA devices: for programs beside the VMM, which itself opens what it is given.
 add_floor(viaduct_management FOLDERS vdpa/management
@@ -39,7 +53,7 @@ set_source_files_properties(vdpa/export/command_line.cpp PROPERTIES COMPILE_DEFI
 # The QMP protocol, which knows no machine: a library of its own, for the fuzzer that needs no more.
 add_floor(viaduct_control FOLDERS vmm/control EXCEPT vmm/control/commands/
     USES viaduct_base Boost::json)
-add_floor(viaduct_vmm FOLDERS vmm EXCEPT vmm/ctl/ "vmm/control/[^/]+$"
+add_floor(viaduct_vmm FOLDERS vmm EXCEPT vmm/ctl/ vmm/programs/ "vmm/control/[^/]+$"
     USES viaduct_control viaduct_vdpa viaduct_firmware)
 # Asio's own code is compiled once, in vmm/control/asio.cpp. One thread runs the io_context and its
 # queue is behind a mutex, so the fences, which TSan does not know, order nothing.

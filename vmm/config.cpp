@@ -1,5 +1,6 @@
 #include "vmm/config.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <charconv>
@@ -56,6 +57,18 @@ void check_source(const DeviceConfig& device, const std::string& text) {
             "device has its own",
             text);
     }
+}
+
+void check_reconnect_delay(const DeviceConfig& device, const Properties& properties,
+                           const std::string& text) {
+    const bool given =
+        std::any_of(properties.pairs.begin(), properties.pairs.end(),
+                    [](const auto& pair) { return pair.first == "reconnect-delay"; });
+    if (!given || soft::network_image(device.image)) return;
+    throw Error(
+        "--device {}: reconnect-delay= goes with an image= on a network only (nbd://…, "
+        "nbd+unix://…, rbd:…)",
+        text);
 }
 
 /// "--name" of every option that `app` knows.
@@ -237,6 +250,11 @@ DeviceConfig parse_device(const std::string& text, std::size_t index) {
                        [&](const auto& value) {
                            device.suspend = parse_switch("--device vdpa: suspend", value);
                        }},
+        PropertySetter{"reconnect-delay",
+                       [&](const auto& value) {
+                           device.reconnect_delay = std::chrono::seconds(parse_number(
+                               "--device vdpa: reconnect-delay", value, 0, 24 * 3600));
+                       }},
         PropertySetter{"poll-us",
                        [&](const auto& value) {
                            device.poll = std::chrono::microseconds(
@@ -248,6 +266,7 @@ DeviceConfig parse_device(const std::string& text, std::size_t index) {
     }
     apply_properties("--device vdpa", properties, setters);
     check_source(device, text);
+    check_reconnect_delay(device, properties, text);
     datapath::check(device.throttle.limits);
     return device;
 }

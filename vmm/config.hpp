@@ -10,6 +10,7 @@
 
 #include "base/log.hpp"
 #include "vdpa/datapath/offered_features.hpp"
+#include "vdpa/soft/image/open_image.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/throttle_properties.hpp"
 
@@ -30,6 +31,7 @@ struct DeviceConfig {
     bool read_only = false;
     std::string serial;
     bool suspend = true;
+    std::chrono::seconds reconnect_delay = soft::default_reconnect_delay;  // of a network image
 };
 
 struct Config {

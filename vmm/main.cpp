@@ -21,6 +21,7 @@
 #include "vmm/control/commands/commands.hpp"
 #include "vmm/control/qmp_server.hpp"
 #include "vmm/machine.hpp"
+#include "vmm/programs/network_images.hpp"
 
 namespace viaduct::vmm {
 namespace {
@@ -157,6 +158,7 @@ int main(int argc, char** argv) {
             fmt::print("{}", viaduct::control::qmp_reference());
             return 0;
         }
+        viaduct::vmm::prepare_network_images(*config, argv);
         return viaduct::vmm::run(*config);
     } catch (const std::exception& failure) {
         fmt::print(stderr, "viaduct: {}\n", failure.what());

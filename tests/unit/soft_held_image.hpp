@@ -41,7 +41,7 @@ public:
     };
 
     explicit HeldImage(const Gate& gate, bool read_only = false)
-        : gate_(gate), geometry_{std::uint64_t{1} << 20, 512, read_only} {}
+        : gate_(gate), geometry_{std::uint64_t{1} << 20, 512, 512, read_only} {}
 
     [[nodiscard]] const std::string& name() const noexcept override { return name_; }
     [[nodiscard]] const soft::Geometry& geometry() const noexcept override { return geometry_; }

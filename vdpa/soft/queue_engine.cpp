@@ -15,8 +15,12 @@ constexpr std::uint64_t kick_tag = 1;
 constexpr std::uint64_t order_tag = 2;
 constexpr std::uint64_t cancel_tag = 3;
 
-/// Requests in an io_uring beside those of operations: two polls and a cancellation.
-constexpr unsigned other_requests = 3;
+/// Requests in an io_uring beside those of operations: two polls and a cancellation, and the
+/// lane's.
+constexpr unsigned other_requests = 3 + most_lane_requests;
+
+/// An image's library may want more than we do: looking up a server's name, or its certificate.
+constexpr std::size_t stack_bytes = std::size_t{512} * 1024;
 
 /// A chain has a header and a status beside its data; one that is no longer than the ring is let
 /// through to be answered with an error.
@@ -43,7 +47,7 @@ QueueEngine::QueueEngine(EngineSetup setup, Image& image)
       // Not initialised: the pages come into being as heads are used.
       segments_(new iovec[std::size_t{most_segments} * setup_.ring.size()]),
       ranges_(new virtio_blk_discard_write_zeroes[std::size_t{most_ranges} * setup_.ring.size()]),
-      thread_({.name = "soft-queue"}, setup_.name, [this] { run(); }) {}
+      thread_({.name = "soft-queue", .stack_bytes = stack_bytes}, setup_.name, [this] { run(); }) {}
 
 std::vector<std::uint16_t> QueueEngine::left_behind(const EngineSetup& setup) {
     if (!setup.takes_over) return {};
@@ -87,8 +91,10 @@ void QueueEngine::run() noexcept {
     while (true) {
         ring_.for_each_completion(
             [this](const io_uring_cqe& completion) { on_completion(completion); });
+        take_reported();
         publish();
         if (takes()) take_available();
+        take_reported();
         publish();
         if (ends() && in_flight_ == 0) break;
         if (ordered() == Order::abandon && !cancelled_) cancel_all();
@@ -135,6 +141,7 @@ void QueueEngine::cancel_all() noexcept {
     io_uring_prep_cancel64(&request, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
     io_uring_sqe_set_data64(&request, cancel_tag);
     cancelled_ = true;
+    lane_->abandon();
 }
 
 void QueueEngine::sleep() noexcept {
@@ -207,7 +214,10 @@ void QueueEngine::on_completion(const io_uring_cqe& completion) noexcept {
         (void)order_event_.take();
         return arm(order_event_, order_tag);
     }
-    if (tag == cancel_tag) return;
+    if (tag < first_operation_tag) {
+        if (tag != cancel_tag) lane_->on_event(tag, completion.res);
+        return;
+    }
     // The lane put an operation's address there: one of requests_, which never move.
     auto* operation = static_cast<Operation*>(io_uring_cqe_get_data(&completion));
     auto& request = static_cast<BlockRequest&>(*operation);
@@ -217,9 +227,24 @@ void QueueEngine::on_completion(const io_uring_cqe& completion) noexcept {
         return;
     }
     const auto outcome = lane_->proceed(request, completion.res);
-    if (!outcome) return;
-    if (*outcome == 0 && BlockProtocol::advance(request)) return lane_->start(request);
-    finish(request, *outcome == 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+    if (outcome) on_outcome(request, *outcome);
+}
+
+void QueueEngine::take_reported() noexcept {
+    while (Operation* const operation = lane_->take_reported()) {
+        auto& request = static_cast<BlockRequest&>(*operation);
+        if (ordered() == Order::abandon) {
+            request.in_flight = false;
+            --in_flight_;
+        } else {
+            on_outcome(request, request.outcome);
+        }
+    }
+}
+
+void QueueEngine::on_outcome(BlockRequest& request, int outcome) noexcept {
+    if (outcome == 0 && BlockProtocol::advance(request)) return lane_->start(request);
+    finish(request, outcome == 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
 }
 
 void QueueEngine::finish(BlockRequest& request, std::uint8_t status) noexcept {

@@ -105,6 +105,8 @@ private:
 
     void sleep() noexcept;
     void on_completion(const io_uring_cqe& completion) noexcept;
+    void take_reported() noexcept;
+    void on_outcome(BlockRequest& request, int outcome) noexcept;
     void finish(BlockRequest& request, std::uint8_t status) noexcept;
     void publish() noexcept;
 

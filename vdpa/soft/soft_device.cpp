@@ -28,11 +28,6 @@ static_assert(config_bytes == 60);
 /// Without these two the device does not work (6.1): it refuses FEATURES_OK.
 constexpr std::uint64_t indispensable = feature::version_1 | feature::access_platform;
 
-std::unique_ptr<Image> open_image(const SoftDeviceOptions& options) {
-    return std::make_unique<FileImage>(
-        FileImageOptions{options.image, options.read_only, options.direct});
-}
-
 void check(const SoftDeviceOptions& options) {
     if (options.queues == 0 || options.queues > most_queues) {
         throw Error("{} queues were asked for: queues= takes 1 to {}", options.queues, most_queues);
@@ -57,7 +52,12 @@ void check(const SoftDeviceOptions& options) {
 }  // namespace
 
 SoftDevice::SoftDevice(const SoftDeviceOptions& options)
-    : SoftDevice((check(options), open_image(options)), options) {}
+    : SoftDevice((check(options), open_image({.name = options.image,
+                                              .read_only = options.read_only,
+                                              .direct = options.direct,
+                                              .lanes = options.queues,
+                                              .reconnect_delay = options.reconnect_delay})),
+                 options) {}
 
 SoftDevice::SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& options)
     : image_(std::move(image)),
@@ -80,8 +80,9 @@ SoftDevice::~SoftDevice() {
     end_engines(QueueEngine::Order::abandon);
 }
 
-void SoftDevice::describe_disk(std::uint32_t block_size) {
+void SoftDevice::describe_disk(std::uint32_t wanted_block_size) {
     const Geometry& geometry = image_->geometry();
+    const std::uint32_t block_size = std::max(geometry.logical_block, wanted_block_size);
     if (geometry.size % block_size != 0) {
         throw Error(
             "image '{}' has {} bytes, which is not a multiple of its blocks' {}: fill it up "

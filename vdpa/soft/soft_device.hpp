@@ -11,6 +11,7 @@
 #include <linux/virtio_blk.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,8 +21,8 @@
 #include "base/address_space.hpp"
 #include "base/log_allowance.hpp"
 #include "vdpa/device.hpp"
-#include "vdpa/soft/image/file_image.hpp"
 #include "vdpa/soft/image/image.hpp"
+#include "vdpa/soft/image/open_image.hpp"
 #include "vdpa/soft/in_flight_log.hpp"
 #include "vdpa/soft/interrupt.hpp"
 #include "vdpa/soft/queue_engine.hpp"
@@ -29,9 +30,10 @@
 namespace viaduct::soft {
 
 struct SoftDeviceOptions {
-    std::string image;  // path
+    std::string image;  // as open_image() takes it
     bool read_only = false;
     DirectIo direct = DirectIo::automatic;
+    std::chrono::seconds reconnect_delay = default_reconnect_delay;
     unsigned queues = 1;             // 1 to 64
     std::uint16_t queue_size = 256;  // at most; a power of two, 4 to 1024
     std::string serial;              // 20 bytes at most
@@ -49,7 +51,8 @@ class SoftDevice final : public vdpa::Device {
 public:
     /// Opens the image. Throws Error when it cannot serve or the options do not fit.
     explicit SoftDevice(const SoftDeviceOptions& options);
-    /// The same over another kind of image; `image`, `read_only` and `direct` are not looked at.
+    /// The same over another kind of image; `image`, `read_only`, `direct` and
+    /// `reconnect_delay` are not looked at.
     SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& options);
     SoftDevice(const SoftDevice&) = delete;
     SoftDevice& operator=(const SoftDevice&) = delete;
@@ -126,7 +129,7 @@ private:
         std::unique_ptr<QueueEngine> engine;
     };
 
-    void describe_disk(std::uint32_t block_size);
+    void describe_disk(std::uint32_t wanted_block_size);
     void forget_driver() noexcept;
     Queue& queue_at(unsigned queue);
     Queue& stopped_queue_at(unsigned queue, const char* wish);
