@@ -252,8 +252,8 @@ DeviceConfig parse_device(const std::string& text, std::size_t index) {
                        }},
         PropertySetter{"reconnect-delay",
                        [&](const auto& value) {
-                           device.reconnect_delay = std::chrono::seconds(parse_number(
-                               "--device vdpa: reconnect-delay", value, 0, 24 * 3600));
+                           device.reconnect_delay = std::chrono::seconds(
+                               parse_number("--device vdpa: reconnect-delay", value, 0, 24 * 3600));
                        }},
         PropertySetter{"poll-us",
                        [&](const auto& value) {

@@ -16,10 +16,9 @@ constexpr const char* program_with_them = "viaduct-network";
 }  // namespace
 
 void prepare_network_images(const Config& config, char** argv) {
-    const auto device =
-        std::find_if(config.devices.begin(), config.devices.end(), [](const DeviceConfig& one) {
-            return soft::network_image(one.image).has_value();
-        });
+    const auto device = std::find_if(
+        config.devices.begin(), config.devices.end(),
+        [](const DeviceConfig& one) { return soft::network_image(one.image).has_value(); });
     if (device == config.devices.end()) return;
     std::error_code ignored;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", ignored);

@@ -1,8 +1,11 @@
 #include "vdpa/soft/image/nbd/nbd_connection.hpp"
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <utility>
 
 namespace viaduct::soft {
 namespace {
@@ -13,6 +16,11 @@ constexpr std::chrono::steady_clock::duration shortest_interval = 50ms;
 constexpr std::chrono::steady_clock::duration longest_interval = 1s;
 /// A server that takes the connection and does not answer is left alone after this.
 constexpr std::chrono::steady_clock::duration longest_attempt = 10s;
+
+bool has_bytes(int socket) noexcept {
+    std::byte first{};
+    return ::recv(socket, &first, sizeof first, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
 
 }  // namespace
 
@@ -82,12 +90,14 @@ void NbdConnection::on_event(std::uint64_t tag, int result) noexcept {
 }
 
 void NbdConnection::read_all() noexcept {
-    // One call reads one reply at most; what has not come whole is waited for.
+    // One call reads one reply at most. Called without anything to be read, libnbd waits for a reply
+    // and sends nothing meanwhile, which the server may be waiting for.
+    const int fd = nbd_aio_get_fd(handle_.get());
     std::uint64_t before = 0;
     do {
         before = commands_;
         if (nbd_aio_notify_read(handle_.get()) != 0) error_ = nbd_reason();
-    } while (commands_ != before && nbd_aio_in_flight(handle_.get()) > 0);
+    } while (commands_ != before && has_bytes(fd));
 }
 
 NbdConnection::Changes NbdConnection::check() noexcept {

@@ -88,9 +88,10 @@ NbdReport::NbdReport(std::string name, std::chrono::seconds delay)
 
 void NbdReport::lost(const std::string& reason) noexcept {
     if (lost_.fetch_add(1, std::memory_order_relaxed) != 0) return;
-    connection_.warning("image '{}': the connection to the server is lost ({}): reconnecting, "
-                        "requests wait for up to {} s",
-                        name_, reason, delay_.count());
+    connection_.warning(
+        "image '{}': the connection to the server is lost ({}): reconnecting, "
+        "requests wait for up to {} s",
+        name_, reason, delay_.count());
 }
 
 void NbdReport::back() noexcept {
@@ -145,9 +146,8 @@ void NbdImage::check(const NbdTerms& terms, unsigned lanes) const {
             uri_);
     }
     if (terms.size == 0 || terms.size % std::max(terms.minimum_block, nbd_sector) != 0) {
-        throw Error(
-            "image '{}' has {} bytes: a disk needs a multiple of {}, and more than none", uri_,
-            terms.size, std::max(terms.minimum_block, nbd_sector));
+        throw Error("image '{}' has {} bytes: a disk needs a multiple of {}, and more than none",
+                    uri_, terms.size, std::max(terms.minimum_block, nbd_sector));
     }
     if (terms.minimum_block > nbd_page) {
         throw Error(

@@ -220,8 +220,8 @@ void NbdLane::send_bounced(Slot& slot) noexcept {
     if (bounce_owner_ != nullptr && bounce_owner_ != &slot) return;
     const bool reads = slot.operation->kind == OperationKind::read;
     if (bounce_owner_ == &slot && reads) slot.segments.copy_from({bounce_.get(), bounced_});
-    bounced_ = static_cast<std::size_t>(std::min<std::uint64_t>(
-        {slot.left, connection_.terms().maximum_block, bounce_bytes}));
+    bounced_ = static_cast<std::size_t>(
+        std::min<std::uint64_t>({slot.left, connection_.terms().maximum_block, bounce_bytes}));
     if (bounced_ == 0) return;
     bounce_owner_ = &slot;
     if (!reads) slot.segments.copy_to({bounce_.get(), bounced_});

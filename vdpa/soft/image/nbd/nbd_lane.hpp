@@ -101,7 +101,7 @@ private:
     Slot* last_ready_ = nullptr;
     std::unique_ptr<std::byte[]> bounce_;
     const Slot* bounce_owner_ = nullptr;
-    std::size_t bounced_ = 0;  // bytes with the server
+    std::size_t bounced_ = 0;   // bytes with the server
     NbdConnection connection_;  // last: its commands name all of the above
 };
 

@@ -1,12 +1,13 @@
 #include "vdpa/soft/image/nbd/nbd_server.hpp"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <bit>
 #include <string_view>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 
 namespace viaduct::soft {
 namespace {
@@ -70,8 +71,8 @@ std::optional<NbdTerms> terms_of(nbd_handle* connected) noexcept {
     NbdTerms terms;
     terms.size = static_cast<std::uint64_t>(size);
     terms.minimum_block = block_size(connected, LIBNBD_SIZE_MINIMUM, 1);
-    terms.preferred_block = std::max(
-        block_size(connected, LIBNBD_SIZE_PREFERRED, usual_preferred), terms.minimum_block);
+    terms.preferred_block = std::max(block_size(connected, LIBNBD_SIZE_PREFERRED, usual_preferred),
+                                     terms.minimum_block);
     if (!std::has_single_bit(terms.minimum_block) || !std::has_single_bit(terms.preferred_block)) {
         return std::nullopt;
     }

@@ -1,0 +1,108 @@
+// Machines whose disk is an NBD server's export.
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "tests/guest/qmp_machine.hpp"
+#include "tests/support/repeated.hpp"
+
+namespace viaduct::test {
+namespace {
+
+/// nbdkit over a fresh pattern image.
+class Export {
+public:
+    Export() {
+        make_pattern_image(disk(), 16U << 20);
+        start();
+    }
+    void start() {
+        std::filesystem::remove(socket());
+        process_ = std::make_unique<Process>(
+            std::vector<std::string>{"nbdkit", "-f", "-U", socket(), "file", disk()}, Seconds(300));
+        while (!std::filesystem::exists(socket()) && process_->running()) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        }
+    }
+    void kill() {
+        process_->send_signal(SIGKILL);
+        (void)process_->wait();
+    }
+    [[nodiscard]] std::string device(const std::string& properties = "") const {
+        return "vdpa,image=nbd+unix:///?socket=" + socket() +
+               (properties.empty() ? "" : "," + properties);
+    }
+
+private:
+    [[nodiscard]] std::string disk() const { return directory_.path("disk.raw"); }
+    [[nodiscard]] std::string socket() const { return directory_.path("nbd"); }
+
+    TemporaryDirectory directory_;
+    std::unique_ptr<Process> process_;
+};
+
+class NbdDisk : public testing::TestWithParam<const char*> {};
+
+TEST_P(NbdDisk, PassesTheProbesScenario) {
+    const Export disk;
+    expect_probe_passes({.scenario = GetParam(), .options = {"--device", disk.device()}});
+}
+
+TEST_P(NbdDisk, PassesTheProbesScenarioOnTheSlowPath) {
+    const Export disk;
+    expect_probe_passes(
+        {.scenario = GetParam(), .options = {"--device", disk.device("datapath=slow")}});
+}
+
+INSTANTIATE_TEST_SUITE_P(Scenarios, NbdDisk,
+                         testing::Values("read-write", "flush", "discard", "write-zeroes",
+                                         "indirect", "past-end", "reset-mid-io rounds=10",
+                                         "io-loop count=500"),
+                         [](const auto& tested) {
+                             std::string name = tested.param;
+                             for (char& letter : name) {
+                                 if (std::isalnum(static_cast<unsigned char>(letter)) == 0) {
+                                     letter = '_';
+                                 }
+                             }
+                             return name;
+                         });
+
+TEST(NbdDiskUnderLoad, IsSwitchedAndItsServerRestarted) {
+    Export disk;
+    const TemporaryDirectory directory;
+    const std::string socket = directory.path("qmp");
+    Process process(
+        probe_command({.scenario = "deep-io write=on drain=200 tick=20 depth=8 event-idx=on",
+                       .options = {"--qmp", "unix:" + socket, "--cpus", "2", "--device",
+                                   disk.device("id=disk0")}}),
+        Seconds(90.0 * repeated(1)));
+    ASSERT_TRUE(process.wait_for_output("tick 1", long_enough)) << process.err();
+    tests::QmpClient qmp(socket);
+    qmp.negotiate();
+    for (unsigned i = 0; i < repeated(10); ++i) {
+        const char* const mode = i % 2 == 0 ? "slow" : "fast";
+        (void)qmp.execute("vdpa-set-datapath", {{"id", "disk0"}, {"mode", mode}});
+        if (i % 5 != 4) continue;
+        disk.kill();
+        disk.start();
+    }
+    (void)qmp.execute("quit");
+    const Outcome outcome = process.wait();
+    EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+    EXPECT_EQ(outcome.out.find("FAIL"), std::string::npos) << outcome.out;
+}
+
+TEST(NbdDiskErrors, AreToldInOneLine) {
+    const Outcome outcome = run(probe_command(
+        {.scenario = "hello", .options = {"--device", "vdpa,image=nbd+unix:///?socket=/no/such"}}));
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_NE(outcome.err.find("cannot be reached"), std::string::npos) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+}
+
+}  // namespace
+}  // namespace viaduct::test
