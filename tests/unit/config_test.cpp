@@ -315,6 +315,18 @@ TEST(DeviceOption, WhatBelongsToTheEmbeddedDeviceGoesWithImageOnly) {
     }
 }
 
+TEST(DeviceOption, ANetworkImageIsWaitedForAsLongAsAsked) {
+    const DeviceConfig given = device("vdpa,image=nbd://host/disk?tls-type=psk,reconnect-delay=5");
+    EXPECT_EQ(given.image, "nbd://host/disk?tls-type=psk");
+    EXPECT_EQ(given.reconnect_delay, std::chrono::seconds(5));
+    EXPECT_EQ(device("vdpa,image=rbd:pool/disk").reconnect_delay, std::chrono::seconds(30));
+    for (const auto* const text :
+         {"vdpa,image=disk.raw,reconnect-delay=30", "vdpa,path=a,reconnect-delay=5"}) {
+        EXPECT_THAT([&] { device(text); },
+                    ThrowsMessage<Error>(AllOf(HasSubstr(text), HasSubstr("on a network only"))));
+    }
+}
+
 TEST(DeviceOption, AnUnknownPropertyNamesTheNearest) {
     EXPECT_THAT([] { device("vdpa,pth=a"); },
                 ThrowsMessage<Error>(AllOf(HasSubstr("'pth'"), HasSubstr("'path'"))));

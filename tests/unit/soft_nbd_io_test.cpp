@@ -103,7 +103,8 @@ TEST_P(NbdIo, TakesPiecesOfOddSizesAtOddAddresses) {
         const Framing framing = pieces > 50 ? Framing::indirect : Framing::plain;
         const Iova from = disk_.memory().allocate(content.size() + 3) + 3;
         std::copy(content.begin(), content.end(), disk_.memory().at(from, content.size()).begin());
-        ASSERT_EQ(disk_.run(0, VIRTIO_BLK_T_OUT, 80, from, content.size(), framing, pieces), nbd_ok);
+        ASSERT_EQ(disk_.run(0, VIRTIO_BLK_T_OUT, 80, from, content.size(), framing, pieces),
+                  nbd_ok);
         EXPECT_EQ(file_.read(80 * sector, content.size()), content) << pieces;
         const Iova back = disk_.memory().allocate(content.size() + 1) + 1;
         ASSERT_EQ(disk_.run(0, VIRTIO_BLK_T_IN, 80, back, content.size(), framing, pieces), nbd_ok);

@@ -20,9 +20,9 @@ struct FileImageOptions {
     std::string path;
     bool read_only = false;
     DirectIo direct = DirectIo::automatic;
-    /// How long to wait for a lock that somebody else has: a process that was killed keeps its own
-    /// until its last I/O is done.
-    std::chrono::milliseconds lock_patience{0};
+    /// How long to wait for a lock that somebody else has. A process that was killed is gone before
+    /// its io_uring is, which holds the lock until its last I/O is done: some milliseconds, usually.
+    std::chrono::milliseconds lock_patience{1000};
 };
 
 /// What the file has turned out not to support, learnt by trying; shared by all lanes.

@@ -90,8 +90,8 @@ void NbdConnection::on_event(std::uint64_t tag, int result) noexcept {
 }
 
 void NbdConnection::read_all() noexcept {
-    // One call reads one reply at most. Called without anything to be read, libnbd waits for a reply
-    // and sends nothing meanwhile, which the server may be waiting for.
+    // One call reads one reply at most. Called without anything to be read, libnbd waits for a
+    // reply and sends nothing meanwhile, which the server may be waiting for.
     const int fd = nbd_aio_get_fd(handle_.get());
     std::uint64_t before = 0;
     do {
