@@ -34,12 +34,10 @@ add_library(viaduct_network_images INTERFACE)
 if(VIADUCT_NBD)
     add_floor(viaduct_nbd FOLDERS vdpa/soft/image/nbd USES viaduct_vdpa ${NBD_LIBRARY})
     target_link_libraries(viaduct_network_images INTERFACE viaduct_nbd)
-    target_compile_definitions(viaduct_network_images INTERFACE VIADUCT_NBD)
 endif()
 if(VIADUCT_RBD)
     add_floor(viaduct_rbd FOLDERS vdpa/soft/image/rbd USES viaduct_vdpa ${RBD_LIBRARY} ${RADOS_LIBRARY})
     target_link_libraries(viaduct_network_images INTERFACE viaduct_rbd)
-    target_compile_definitions(viaduct_network_images INTERFACE VIADUCT_RBD)
 endif()
 
 # The host's vDPA devices: for programs beside the VMM, which itself opens what it is given.
