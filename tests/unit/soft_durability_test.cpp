@@ -105,7 +105,7 @@ TEST_F(FlushedRecords, AreInTheFileWhenTheProcessIsKilled) {
     for (unsigned round = 0; round < test::repeated(20); ++round) {
         const std::string path = directory_.path("disk.raw");
         std::filesystem::remove(path);
-        std::ofstream{path};
+        const std::ofstream created(path);
         std::filesystem::resize_file(path, disk_bytes);
         SoftDeviceOptions options;
         options.image = path;

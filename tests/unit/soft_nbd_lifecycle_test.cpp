@@ -18,7 +18,6 @@ using test::NbdServer;
 using test::SoftDisk;
 using test::TemporaryImage;
 using testing::HasSubstr;
-using testing::Not;
 
 using NbdClock = std::chrono::steady_clock;
 
@@ -54,7 +53,7 @@ TEST_P(LostServer, ThatComesBackInTimeIsNotNoticedByTheGuest) {
     SoftDisk disk(options(30s), 64);
     disk.start();
     testing::internal::CaptureStderr();
-    test::VerifyingLoad load(disk);
+    test::NbdLoad load(disk);
     std::atomic<bool> stop = false;
     std::thread guest([&] { load.run(stop); });
     const unsigned times = test::repeated(4);

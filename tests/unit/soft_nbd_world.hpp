@@ -1,10 +1,9 @@
 /// Real NBD servers on unix sockets, and embedded disks over their exports.
 #pragma once
 
-#include <signal.h>
-
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -80,12 +79,12 @@ inline soft::SoftDeviceOptions options_for(const NbdServer& server, unsigned que
 }
 
 /// Writes, reads back and compares in one place of the disk, eight requests at a time.
-class VerifyingLoad {
+class NbdLoad {
 public:
     static constexpr unsigned depth = 8;
     static constexpr std::size_t length = 4096;
 
-    VerifyingLoad(SoftDisk& disk, unsigned queue = 0) : disk_(disk), queue_(queue) {
+    NbdLoad(SoftDisk& disk, unsigned queue = 0) : disk_(disk), queue_(queue) {
         for (unsigned i = 0; i < depth; ++i) buffers_.push_back(disk_.memory().allocate(length));
     }
     void round() {

@@ -41,7 +41,7 @@ NbdConnection::~NbdConnection() {
 }
 
 std::uint64_t NbdConnection::tag(Wait wait) const noexcept {
-    return first_lane_tag + static_cast<std::uint64_t>(wait) + 4U * generation_;
+    return first_lane_tag + static_cast<std::uint64_t>(wait) + std::uint64_t{4} * generation_;
 }
 
 void NbdConnection::wait_for(int fd, short events, Wait wait) noexcept {
