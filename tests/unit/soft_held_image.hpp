@@ -45,7 +45,6 @@ public:
 
     [[nodiscard]] const std::string& name() const noexcept override { return name_; }
     [[nodiscard]] const soft::Geometry& geometry() const noexcept override { return geometry_; }
-    std::uint64_t measure_again() override { return geometry_.size; }
     [[nodiscard]] std::unique_ptr<soft::Lane> open_lane(IoUring& ring) override {
         return std::make_unique<HeldLane>(ring, gate_);
     }

@@ -27,7 +27,8 @@ constexpr const char* help_text =
 void add_run(CLI::App& app, ExportOptions& options, std::function<void()>& chosen) {
     CLI::App* const run = app.add_subcommand("run", "make a vDPA disk of an image, and serve it");
     run->add_option("--name", options.name, "of the device")->required();
-    run->add_option("--image", options.image, "raw file or block device")->required();
+    run->add_option("--image", options.image, "raw file, block device, nbd://… or rbd:POOL/IMAGE")
+        ->required();
     run->add_option("--queues", options.queues, "1 to 64")->capture_default_str();
     run->add_option("--queue-size", options.queue_size,
                     "entries of a queue: a power of two up to 1024")
@@ -36,6 +37,13 @@ void add_run(CLI::App& app, ExportOptions& options, std::function<void()>& chose
     run->add_option("--serial", options.serial, "what the guest reads as its serial number");
     run->add_option("--block-size", options.block_size, "bytes of a logical block: 512 or 4096")
         ->capture_default_str();
+    run->add_option_function<unsigned>(
+           "--reconnect-delay",
+           [&options](unsigned seconds) {
+               options.reconnect_delay = std::chrono::seconds(seconds);
+           },
+           "seconds that requests wait for a network image's server that is gone (default: 30)")
+        ->type_name("SECONDS");
     run->add_option_function<std::string>(
            "--attach",
            [&options](const std::string& word) {

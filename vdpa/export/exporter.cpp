@@ -12,7 +12,7 @@
 #include "vdpa/export/control_socket.hpp"
 #include "vdpa/management/kernel_module.hpp"
 #include "vdpa/management/vdpa_family.hpp"
-#include "vdpa/soft/image/file_image.hpp"
+#include "vdpa/soft/image/open_image.hpp"
 
 namespace viaduct::vduse {
 namespace {
@@ -107,11 +107,12 @@ void Exporter::begin() {
 }
 
 void Exporter::open_disk() {
-    auto image = std::make_unique<soft::FileImage>(soft::FileImageOptions{
-        .path = options_.image,
-        .read_only = options_.read_only,
-        .lock_patience = taken_over_ ? patience_with_the_dead : std::chrono::seconds(0)});
-    disk_ = std::make_unique<soft::SoftDevice>(std::move(image),
+    soft::ImageOptions image{.name = options_.image,
+                             .read_only = options_.read_only,
+                             .lanes = options_.queues,
+                             .reconnect_delay = options_.reconnect_delay};
+    if (taken_over_) image.lock_patience = patience_with_the_dead;
+    disk_ = std::make_unique<soft::SoftDevice>(soft::open_image(image),
                                                disk_options(options_, state_.in_flight()));
 }
 

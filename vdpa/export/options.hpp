@@ -1,11 +1,13 @@
 /// What `viaduct-export run` is told.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 
 #include "vdpa/management/vdpa_bus.hpp"
+#include "vdpa/soft/image/open_image.hpp"
 
 namespace viaduct::vduse {
 
@@ -20,6 +22,7 @@ struct ExportOptions {
     bool read_only = false;
     std::string serial;
     std::uint32_t block_size = 512;  // bytes
+    std::chrono::seconds reconnect_delay = soft::default_reconnect_delay;
     /// Nothing: the device comes on the vDPA bus, and whoever likes takes it.
     std::optional<management::Driver> attach = management::Driver::vhost;
 };

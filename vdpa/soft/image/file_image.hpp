@@ -21,7 +21,8 @@ struct FileImageOptions {
     bool read_only = false;
     DirectIo direct = DirectIo::automatic;
     /// How long to wait for a lock that somebody else has. A process that was killed is gone before
-    /// its io_uring is, which holds the lock until its last I/O is done: some milliseconds, usually.
+    /// its io_uring is, which holds the lock until its last I/O is done: some milliseconds,
+    /// usually.
     std::chrono::milliseconds lock_patience{1000};
 };
 

@@ -46,8 +46,8 @@ std::size_t index_of(NetworkImage kind) noexcept {
 std::unique_ptr<Image> open_image(const ImageOptions& options) {
     const auto kind = network_image(options.name);
     if (!kind) {
-        return std::make_unique<FileImage>(
-            FileImageOptions{options.name, options.read_only, options.direct});
+        return std::make_unique<FileImage>(FileImageOptions{options.name, options.read_only,
+                                                            options.direct, options.lock_patience});
     }
     if (const OpenNetworkImage open = openers[index_of(*kind)]) return open(options);
     const auto& [what, option, package] = ingredients[index_of(*kind)];

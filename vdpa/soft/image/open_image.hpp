@@ -28,6 +28,8 @@ struct ImageOptions {
     bool read_only = false;
     DirectIo direct = DirectIo::automatic;  // files only
     unsigned lanes = 1;                     // that will be open at the same time
+    /// Files only: FileImageOptions.
+    std::chrono::milliseconds lock_patience = FileImageOptions{}.lock_patience;
     /// Network images only: how long requests wait for a connection that was lost.
     std::chrono::seconds reconnect_delay = default_reconnect_delay;
 };
