@@ -84,13 +84,16 @@ protected:
 /// Keeps a recording for the unit tests, when whoever runs this asks for it: see recordings_test.
 void keep(const std::string& name, const std::string& text) {
     const char* const output = std::getenv("LAB_OUTPUT");
-    if (output != nullptr) std::ofstream(output + ("/" + name + ".txt")) << text;
+    if (output == nullptr) return;
+    const fs::path directory = fs::path(output) / "management";
+    fs::create_directories(directory);
+    std::ofstream(directory / (name + ".txt")) << text;
 }
 
 TEST_F(HostDevices, TheKernelStillSaysWhatWasRecorded) {
     std::string record;
     expect_tour_of_simulators(tour_vdpa_family(recording_netlink_socket(record)));
-    keep("host_netlink", record);
+    keep("netlink_vdpa", record);
 }
 
 TEST_F(HostDevices, ADiskIsAddedShownListedAndRemoved) {
@@ -329,7 +332,7 @@ TEST_F(HostDevices, SysfsIsRecordedForTheUnitTests) {
     const std::string record = record_vdpa_sysfs();
     EXPECT_THAT(record, HasSubstr("disk/vhost-vdpa-0/dev"));
     EXPECT_THAT(record, HasSubstr("/block/vd"));
-    keep("host_sysfs", record);
+    keep("sysfs_vdpa", record);
 }
 
 }  // namespace

@@ -111,7 +111,7 @@ Bytes joined(const Bytes& first, const Bytes& second) {
 
 TEST(VdpaFamily, SaysAndUnderstandsWhatWasRecordedFromTheKernel) {
     test::expect_tour_of_simulators(test::tour_vdpa_family(
-        test::replayed_netlink_socket(test::load_recording("host_netlink"))));
+        test::replayed_netlink_socket(test::load_recording("management/netlink_vdpa"))));
 }
 
 TEST(NetlinkAttributes, NumbersAreOfWhateverSizeTheKernelSends) {

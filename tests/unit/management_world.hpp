@@ -14,7 +14,9 @@ namespace viaduct::management {
 
 class HostDirectories {
 public:
-    HostDirectories() { test::unpack_tree(test::load_recording("host_sysfs"), root_.path("")); }
+    HostDirectories() {
+        test::unpack_tree(test::load_recording("management/sysfs_vdpa"), root_.path(""));
+    }
 
     [[nodiscard]] Roots roots() const {
         return {.sys = root_.path("sys"),
