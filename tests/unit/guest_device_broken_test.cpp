@@ -230,7 +230,12 @@ TEST_F(DeviceWithDoorbells, ShowsNoPagesOnTheSlowPathAndTakesThemOutBeforeTheSwi
 }
 
 TEST_F(DeviceWithDoorbells, HasNoPagesWhileItCannotBeOpenedAgain) {
-    break_it();
+    ASSERT_TRUE(world_.run());
+    EXPECT_FALSE(world_.guest().doorbell_page(0).empty());
+    world_.node.fail_next("GET_CONFIG", EIO);
+    std::array<std::byte, 1> byte{};
+    world_.guest().read_config(0, byte);
+    EXPECT_EQ(world_.guest().state(), State::broken);
     world_.node.answers.config.resize(8);
     world_.reset();
     EXPECT_EQ(world_.guest().state(), State::broken);

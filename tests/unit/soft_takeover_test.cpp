@@ -90,6 +90,16 @@ TEST_P(SoftTakeover, FindsWhatWasMadeAvailableMeanwhile) {
     EXPECT_EQ(heads, (std::set<std::uint32_t>{left.head, meanwhile.head}));
 }
 
+TEST_P(SoftTakeover, DoesAgainWhatWasOvertakenAndNotWhatOvertookIt) {
+    const auto left = post(first_);
+    const Iova serial = disk_.put(Bytes(20));
+    EXPECT_EQ(disk_.run(0, VIRTIO_BLK_T_GET_ID, 0, serial, 20), VIRTIO_BLK_S_OK);
+    die_and_come_back();
+    EXPECT_TRUE(eventually([&] { return gate_.begun == 2; }));
+    release_and_expect(left, first_, std::byte{1});
+    EXPECT_EQ(driver().ring().used_idx().load(), 2);
+}
+
 TEST_P(SoftTakeover, AnIdleRingGoesOnWhereItStands) {
     release_and_expect(post(first_), first_, std::byte{1});
     die_and_come_back();
