@@ -207,7 +207,7 @@ TEST_F(Export, OutlivesAMachineThatIsKilledUnderLoad) {
 class ExportRefusals : public Export {
 protected:
     static void expect_refusal(const std::vector<std::string>& options,
-                               const testing::Matcher<std::string>& text,
+                               const testing::Matcher<const std::string&>& text,
                                const std::vector<std::string>& prefix = {}, int status = 1) {
         std::vector<std::string> command = prefix;
         command.insert(command.end(), {export_program(), "run"});

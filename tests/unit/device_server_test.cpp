@@ -11,7 +11,6 @@ namespace viaduct::vduse {
 namespace {
 
 using test::Bytes;
-using test::eventually;
 using test::random_bytes;
 using test::RingDriver;
 namespace status = virtio::status;
@@ -70,7 +69,7 @@ protected:
     }
 
     test::TemporaryImage image_{"/dev/shm"};
-    std::vector<soft::InFlightEntry> in_flight_{2 * queue_size};
+    std::vector<soft::InFlightEntry> in_flight_{std::size_t{2} * queue_size};
     soft::SoftDevice disk_{[this] {
         soft::SoftDeviceOptions options;
         options.image = image_.path();
@@ -82,10 +81,8 @@ protected:
     }()};
     test::GuestMemory memory_;
     std::vector<std::unique_ptr<RingDriver>> drivers_ = [this] {
-        std::vector<std::unique_ptr<RingDriver>> drivers;
-        for (int queue = 0; queue < 2; ++queue) {
-            drivers.push_back(std::make_unique<RingDriver>(memory_, ring_size));
-        }
+        std::vector<std::unique_ptr<RingDriver>> drivers(2);
+        for (auto& driver : drivers) driver = std::make_unique<RingDriver>(memory_, ring_size);
         return drivers;
     }();
     Iova buffer_ = memory_.allocate(512);

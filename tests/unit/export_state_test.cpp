@@ -15,7 +15,7 @@ using test::error_of;
 
 class ExportState : public testing::Test {
 protected:
-    [[nodiscard]] StateFile open() const { return StateFile(folder(), "disk0"); }
+    [[nodiscard]] StateFile open() const { return {folder(), "disk0"}; }
     [[nodiscard]] std::string folder() const { return directory_.path("exports"); }
     static DeviceShape shape() { return {.image = {}, .queues = 2, .queue_size = 64}; }
 

@@ -23,7 +23,7 @@ protected:
 
     std::vector<InFlightEntry> memory_{8};
     InFlightLog log_{memory_};
-    static constexpr std::array<std::uint16_t, 3> heads_{5, 2, 7};
+    static constexpr std::array<std::uint16_t, 3> heads{5, 2, 7};
 };
 
 TEST_F(InFlight, IsEmptyToBeginWith) {
@@ -32,19 +32,19 @@ TEST_F(InFlight, IsEmptyToBeginWith) {
 }
 
 TEST_F(InFlight, TellsTheHeadsInTheOrderInWhichTheyWereTaken) {
-    for (const auto head : heads_) log_.take(head);
+    for (const auto head : heads) log_.take(head);
     EXPECT_THAT(found(0), ElementsAre(5, 2, 7));
 }
 
 TEST_F(InFlight, AnswerThatUsedIdxHasNotPassedIsUnfinished) {
-    for (const auto head : heads_) log_.take(head);
+    for (const auto head : heads) log_.take(head);
     log_.answer(2, RingIndex(0));
     log_.answer(7, RingIndex(1));
     EXPECT_THAT(found(0), ElementsAre(5, 2, 7));
 }
 
 TEST_F(InFlight, AnswerThatUsedIdxHasPassedIsDoneWhetherPublishWasReachedOrNot) {
-    for (const auto head : heads_) log_.take(head);
+    for (const auto head : heads) log_.take(head);
     log_.answer(2, RingIndex(0));
     log_.answer(7, RingIndex(1));
     EXPECT_THAT(found(2), ElementsAre(5));

@@ -124,12 +124,13 @@ void DeviceServer::start_queue(unsigned queue) {
 }
 
 void DeviceServer::stop() {
-    for (unsigned queue = 0; queue < kicks_.size(); ++queue) {
-        setup_.node.set_kick(queue, nullptr);
-    }
+    // What touches the driver's memory first: the rest may fail.
     setup_.disk.reset();
     setup_.disk.replace_map({});
     memory_.reset();
+    for (unsigned queue = 0; queue < kicks_.size(); ++queue) {
+        setup_.node.set_kick(queue, nullptr);
+    }
 }
 
 void DeviceServer::update_memory() {

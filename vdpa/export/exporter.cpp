@@ -32,7 +32,7 @@ Control open_control(const ExportOptions& options) {
     if (options.attach) management::load_module(management::kernel_name(*options.attach));
     // What drives the disk that virtio_vdpa makes of it.
     if (options.attach == management::Driver::virtio) management::load_module("virtio_blk");
-    return Control();
+    return {};
 }
 
 /// A daemon that was killed is there until its last I/O is done.

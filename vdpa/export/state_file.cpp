@@ -45,11 +45,10 @@ pid_t pid_in(const Fd& file, std::size_t offset) noexcept {
 }  // namespace
 
 struct StateFile::Header {
-    std::uint64_t magic;
-    std::int32_t pid;
+    std::uint64_t magic = 0;
+    std::int32_t pid = 0;
     DeviceShape shape;
-    std::uint64_t capacity;
-    std::uint8_t status;
+    std::uint8_t status = 0;
 };
 
 StateFile::StateFile(const std::string& folder, const std::string& name)
@@ -99,8 +98,7 @@ void StateFile::begin(const DeviceShape& shape) {
     inherited_ = false;
     map(bytes_for(shape));
     std::memset(memory_.data(), 0, memory_.size());
-    header() =
-        Header{.magic = magic, .pid = ::getpid(), .shape = shape, .capacity = 0, .status = 0};
+    header() = Header{.magic = magic, .pid = ::getpid(), .shape = shape, .status = 0};
 }
 
 std::span<soft::InFlightEntry> StateFile::in_flight() const noexcept {
@@ -119,14 +117,6 @@ void StateFile::set_status(std::uint8_t status) noexcept {
     std::atomic_ref(header().status).store(status, std::memory_order_release);
 }
 
-std::uint64_t StateFile::capacity() const noexcept {
-    return header().capacity;
-}
-
-void StateFile::set_capacity(std::uint64_t sectors) noexcept {
-    header().capacity = sectors;
-}
-
 void StateFile::remove() noexcept {
     ::unlink(path_.c_str());
 }
@@ -136,8 +126,9 @@ pid_t StateFile::owner(const std::string& folder, const std::string& name) {
     const Fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
     if (!file) return 0;
     struct flock range = whole_file();
-    // Somebody's lock, or ours, which goes with the descriptor.
-    if (::fcntl(file.get(), F_OFD_SETLK, &range) == 0) return 0;
+    // Asked for, not taken: whoever starts meanwhile must find it free.
+    const bool known = ::fcntl(file.get(), F_OFD_GETLK, &range) == 0;
+    if (!known || range.l_type == F_UNLCK) return 0;
     return pid_in(file, offsetof(Header, pid));
 }
 

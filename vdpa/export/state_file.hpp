@@ -33,6 +33,7 @@ public:
     StateFile(const std::string& folder, const std::string& name);
     StateFile(const StateFile&) = delete;
     StateFile& operator=(const StateFile&) = delete;
+    ~StateFile() = default;
 
     /// A daemon was here before and has not taken its device away.
     [[nodiscard]] bool is_inherited() const noexcept { return inherited_; }
@@ -47,9 +48,6 @@ public:
     /// virtio's device status, as the driver has set it.
     [[nodiscard]] std::uint8_t status() const noexcept;
     void set_status(std::uint8_t status) noexcept;
-    /// In sectors.
-    [[nodiscard]] std::uint64_t capacity() const noexcept;
-    void set_capacity(std::uint64_t sectors) noexcept;
 
     /// The device is gone: so is the file.
     void remove() noexcept;

@@ -30,11 +30,15 @@ bool is_fit_for_a_name(char character) noexcept {
 void check_name(const std::string& name) {
     const bool fits = !name.empty() && name.size() <= longest_name &&
                       std::ranges::all_of(name, is_fit_for_a_name);
-    // "control" is the name of a node beside the devices'.
-    if (fits && name.front() != '.' && name.front() != '-' && name != "control") return;
+    // "control" is the name of a node beside the devices', and what ends in .sock of a daemon's
+    // socket beside another's state.
+    if (fits && name.front() != '.' && name.front() != '-' && name != "control" &&
+        !name.ends_with(".sock")) {
+        return;
+    }
     throw Error(
         "'{}' cannot be a device's name: use 1 to {} letters, digits, '-', '_' and '.', the first "
-        "of them a letter or a digit, and not 'control'",
+        "of them a letter or a digit; not 'control', and nothing that ends in .sock",
         name, longest_name);
 }
 
