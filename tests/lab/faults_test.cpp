@@ -145,39 +145,6 @@ TEST_F(Faults, ADaemonKilledDuringIoLeavesTheRestAloneAndItsSuccessorGoesOn) {
     }
 }
 
-TEST_F(Faults, ADaemonKilledInTheMiddleOfASwitchUnderLoadIsSucceededInTime) {
-    auto& disk = world().first;
-    set("first", "fast");
-    begin_the_first_disks_load();
-    // The switch waits for an answer, then for who gives it.
-    disk.signal_daemon(SIGSTOP);
-    auto answer = begin_to_set("first", "slow");
-    std::this_thread::sleep_for(std::chrono::seconds(1));
-    disk.kill_daemon();
-    expect_the_guest_goes_on(std::chrono::seconds(1));
-    EXPECT_TRUE(is_pending(answer)) << "nobody was there to answer";
-    disk.restart_daemon();
-    EXPECT_EQ(answer.get(), "");
-    EXPECT_EQ(path_of(0), "slow");
-    expect_the_first_disks_load_succeeds();
-}
-
-TEST_F(Faults, ADaemonKilledWhileItsRelaysAreDrainedLeavesTheDeviceWhereItWas) {
-    auto& disk = world().first;
-    set("first", "slow");
-    begin_the_first_disks_load();
-    disk.signal_daemon(SIGSTOP);
-    auto answer = begin_to_set("first", "fast");
-    std::this_thread::sleep_for(std::chrono::seconds(1));
-    disk.kill_daemon();
-    EXPECT_THAT(answer.get(), testing::HasSubstr("in flight after 5000 ms"));
-    EXPECT_EQ(path_of(0), "slow");
-    disk.restart_daemon();
-    expect_the_first_disks_load_succeeds();
-    set("first", "fast");
-    expect_verified_io("vda");
-}
-
 TEST_F(Faults, ADaemonStoppedInTheMiddleOfASwitchHoldsUpThatDeviceAlone) {
     set("first", "fast");
     set("second", "slow");
@@ -221,6 +188,42 @@ TEST_F(Faults, ADaemonKilledInTheMiddleOfASwitchBreaksTheDeviceUntilAHealthyOneI
         expect_verified_io("vda");
         EXPECT_EQ(path_of(0), mode) << "a device that broke begins anew where it was sent";
     }
+}
+
+/// The long ones.
+class FaultsUnderLoad : public Faults {};
+
+TEST_F(FaultsUnderLoad, ADaemonKilledInTheMiddleOfASwitchIsSucceededInTime) {
+    auto& disk = world().first;
+    set("first", "fast");
+    begin_the_first_disks_load();
+    // The switch waits for an answer, then for who gives it.
+    disk.signal_daemon(SIGSTOP);
+    auto answer = begin_to_set("first", "slow");
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    disk.kill_daemon();
+    expect_the_guest_goes_on(std::chrono::seconds(1));
+    EXPECT_TRUE(is_pending(answer)) << "nobody was there to answer";
+    disk.restart_daemon();
+    EXPECT_EQ(answer.get(), "");
+    EXPECT_EQ(path_of(0), "slow");
+    expect_the_first_disks_load_succeeds();
+}
+
+TEST_F(FaultsUnderLoad, ADaemonKilledWhileItsRelaysAreDrainedLeavesTheDeviceWhereItWas) {
+    auto& disk = world().first;
+    set("first", "slow");
+    begin_the_first_disks_load();
+    disk.signal_daemon(SIGSTOP);
+    auto answer = begin_to_set("first", "fast");
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    disk.kill_daemon();
+    EXPECT_THAT(answer.get(), testing::HasSubstr("in flight after 5000 ms"));
+    EXPECT_EQ(path_of(0), "slow");
+    disk.restart_daemon();
+    expect_the_first_disks_load_succeeds();
+    set("first", "fast");
+    expect_verified_io("vda");
 }
 
 }  // namespace

@@ -157,12 +157,12 @@ TEST_F(Switching, OfADeviceThatCannotTakeARingOverIsRefusedAtOnce) {
 }
 
 TEST_F(Switching, LosesNothingAtQueueDepth1) {
-    while_the_guest_works(1, repeated(60), [&](unsigned turn) { switch_next(turn); });
+    while_the_guest_works(1, repeated(20), [&](unsigned turn) { switch_next(turn); });
 }
 
 TEST_F(Switching, LosesNothingWhileLimitsComeAndGo) {
     for (const char* id : {"vduse", "simulated"}) set(id, "auto");
-    while_the_guest_works(32, repeated(30), [&](unsigned turn) {
+    while_the_guest_works(32, repeated(10), [&](unsigned turn) {
         set_limits("vduse", turn % 2 == 0 ? 2000 : 0);
         set_limits("simulated", turn % 2 == 0 ? 0 : 2000);
     });
@@ -171,7 +171,7 @@ TEST_F(Switching, LosesNothingWhileLimitsComeAndGo) {
 }
 
 TEST_F(Switching, LosesNothingWhileTheMachineStopsAndGoesOn) {
-    while_the_guest_works(32, repeated(60), [&](unsigned turn) {
+    while_the_guest_works(32, repeated(20), [&](unsigned turn) {
         guest().qmp().execute("stop", {}, std::chrono::seconds(60));
         switch_next(turn);
         guest().qmp().execute("cont", {}, std::chrono::seconds(60));
@@ -189,7 +189,7 @@ TEST_F(Switching, LosesNothingWhileADriverIsBoundAnew) {
         "{ touch /tmp/failed /tmp/stop; break; }; done; done; touch /tmp/ended) "
         ">/tmp/load 2>&1 &");
     std::map<std::string, unsigned> moved;
-    for (unsigned turn = 0; turn < repeated(60); ++turn) {
+    for (unsigned turn = 0; turn < repeated(30); ++turn) {
         std::this_thread::sleep_for(Milliseconds(50));
         const std::string disk = turn % 2 == 0 ? "vduse" : "simulated";
         try {
@@ -227,16 +227,16 @@ TEST_F(Switching, LosesHardlyAFrameThatIsUnderWay) {
     in_guest(
         "rm -f /tmp/stop /tmp/ended; (while [ ! -e /tmp/stop ]; do "
         "ping -q -i 0.001 -W 1 -c 50 10.0.0.255; done; touch /tmp/ended) >/dev/null 2>&1 &");
-    for (unsigned turn = 0; turn < repeated(30); ++turn) {
+    for (unsigned turn = 0; turn < repeated(10); ++turn) {
         std::this_thread::sleep_for(
             Milliseconds(std::uniform_int_distribution<unsigned>(10, 100)(random_)));
         set("net", turn % 2 == 0 ? "slow" : "fast");
     }
     in_guest("touch /tmp/stop; while [ ! -e /tmp/ended ]; do sleep 0.1; done");
-    EXPECT_GT(frames("tx"), sent + 50) << "hardly any frame was under way";
+    EXPECT_GT(frames("tx"), sent + 20) << "hardly any frame was under way";
     const auto lost = (frames("tx") - sent) - (frames("rx") - received);
     // What comes while the new path has no buffers yet is dropped by the card, as by any.
-    EXPECT_LE(lost, repeated(30) / 10);
+    EXPECT_LE(lost, repeated(10) / 5);
     const auto before = frames("rx");
     guest().sh("ping -q -i 0.01 -W 1 -c 20 10.0.0.255");
     EXPECT_EQ(frames("rx"), before + 20);
