@@ -36,22 +36,13 @@ public:
     /// Waits for serve().
     void send(const vduse_dev_request& request) { messages_.push_back(request); }
     void send_status(std::uint8_t status) {
-        vduse_dev_request request{};
-        request.type = VDUSE_SET_STATUS;
-        request.request_id = ++last_id_;
+        vduse_dev_request request = next_of(VDUSE_SET_STATUS);
         request.s.status = status;
         send(request);
     }
-    void send_type(std::uint32_t type) {
-        vduse_dev_request request{};
-        request.type = type;
-        request.request_id = ++last_id_;
-        send(request);
-    }
+    void send_type(std::uint32_t type) { send(next_of(type)); }
     void ask_for_state(std::uint32_t queue) {
-        vduse_dev_request request{};
-        request.type = VDUSE_GET_VQ_STATE;
-        request.request_id = ++last_id_;
+        vduse_dev_request request = next_of(VDUSE_GET_VQ_STATE);
         request.vq_state.index = queue;
         send(request);
     }
@@ -80,6 +71,13 @@ public:
     void interrupt_config() override { ++config_interrupts; }
 
 private:
+    vduse_dev_request next_of(std::uint32_t type) {
+        vduse_dev_request request{};
+        request.type = type;
+        request.request_id = ++last_id_;
+        return request;
+    }
+
     std::deque<vduse_dev_request> messages_;
     std::uint32_t last_id_ = 0;
 };
