@@ -143,7 +143,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& tested) { return std::string(tested.param.name); });
 
 TEST(SwitchOfTheDataPath, LetsTheGuestFinishAndPass) {
-    const unsigned count = repeated(600);
+    const unsigned count = repeated(1200);
     QmpMachine machine(
         fmt::format("deep-io write=on drain=200 count={} tick=20 queues=2 event-idx=on "
                     "indirect=on",
