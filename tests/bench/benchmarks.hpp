@@ -21,6 +21,10 @@ Report relay(unsigned runs);
 /// What a relay adds to a request's time at queue depth 1, and the CPU time that it takes.
 Report relay_latency(unsigned runs);
 
+/// The embedded disk's engine beside fio's io_uring on the same file, `runs` times at each
+/// workload.
+Report engine(unsigned runs);
+
 /// What a switch of the data path costs: `runs` switches to and fro, on the embedded device.
 Report switch_natively(unsigned runs);
 /// The same on the kernel's devices. For the lab.

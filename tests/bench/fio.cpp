@@ -13,11 +13,11 @@ std::string Workload::title() const {
     return fmt::format("{}, depth {}", name, depth);
 }
 
-std::string fio_command(const std::string& disk, const Workload& workload) {
+std::string fio_command(const std::string& disk, const Workload& workload, const char* engine) {
     return fmt::format(
-        "fio --name=bench --filename={} --direct=1 --ioengine=libaio --rw={} --bs={}k "
+        "fio --name=bench --filename={} --direct=1 --ioengine={} --rw={} --bs={}k "
         "--iodepth={} --time_based --runtime=1 --output-format=terse --terse-version=3",
-        disk, workload.pattern, workload.kibibytes, workload.depth);
+        disk, engine, workload.pattern, workload.kibibytes, workload.depth);
 }
 
 Rate parse_fio(const std::string& output, const Workload& workload) {

@@ -21,8 +21,9 @@ struct Rate {
     double per_second = 0;
 };
 
-/// For a shell: a second's work, direct, by libaio.
-[[nodiscard]] std::string fio_command(const std::string& disk, const Workload& workload);
+/// For a shell: a second's work, direct, by one of fio's engines.
+[[nodiscard]] std::string fio_command(const std::string& disk, const Workload& workload,
+                                      const char* engine = "libaio");
 /// What that printed; throws Error when it says no rate.
 [[nodiscard]] Rate parse_fio(const std::string& output, const Workload& workload);
 

@@ -33,6 +33,7 @@ constexpr Benchmark benchmarks[] = {
     {"fast", 12'000, 11'000, "the guest's reads from each device", bench::fast},
     {"relay", 25, 1, "of each kind", with<bench::relay>},
     {"relay-latency", 25, 1, "of each kind", with<bench::relay_latency>},
+    {"engine", 5, 1, "of each workload", with<bench::engine>},
     {"switch", 100, 1, "switches to and fro, of each kind", with<bench::switch_natively>},
     {"switch-lab", 40, 1, "switches to and fro, of each device", with<bench::switch_in_lab>},
     {"export", 3, 1, "of fio, at each workload, on each disk", with<bench::exported>},

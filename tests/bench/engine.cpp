@@ -1,0 +1,167 @@
+// The embedded disk's engine, driven by a driver of this process over shared memory, beside fio's
+// io_uring engine on the same file: what a virtqueue and a thread between cost at most.
+#include <linux/virtio_blk.h>
+
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/core.h>
+
+#include "base/error.hpp"
+#include "devices/virtio/spec.hpp"
+#include "tests/bench/benchmarks.hpp"
+#include "tests/bench/fio.hpp"
+#include "tests/support/temporary_directory.hpp"
+#include "tests/support/vm_process.hpp"
+#include "tests/unit/ring_driver.hpp"
+#include "vdpa/soft/soft_device.hpp"
+
+namespace viaduct::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::uint64_t image_bytes = 256U << 20;
+constexpr std::uint16_t ring_size = 256;
+constexpr std::uint32_t sector = 512;
+
+/// A disk with a driver that keeps a number of requests under way, as fio does, each at a place of
+/// its own choosing.
+class DrivenDisk {
+public:
+    explicit DrivenDisk(const std::string& image) : device_(options(image)) {
+        namespace status = virtio::status;
+        device_.map(std::array{memory_.region()});
+        device_.set_status(status::acknowledge | status::driver);
+        device_.set_features(device_.features());
+        device_.set_status(status::acknowledge | status::driver | status::features_ok);
+        device_.set_queue_size(0, ring_size);
+        device_.set_ring_addresses(0, driver_.addresses());
+        device_.set_ring_state(0, vdpa::SplitRingState{0});
+        device_.set_kick(0, driver_.kick_event());
+        device_.set_call(0, driver_.call_event());
+        device_.enable_queue(0, true);
+        device_.set_status(status::acknowledge | status::driver | status::features_ok |
+                           status::driver_ok);
+    }
+
+    /// For about a second.
+    double requests_per_second(const Workload& workload) {
+        const bool reads = std::string_view(workload.pattern) == "randread";
+        const std::uint32_t bytes = workload.kibibytes * 1024;
+        make_slots(workload.depth, bytes);
+        driver_.suppress_interrupts();
+        const auto start = Clock::now();
+        for (Slot& slot : slots_) post(slot, reads, bytes);
+        driver_.publish_and_kick();
+        std::uint64_t done = 0;
+        std::uint64_t under_way = workload.depth;
+        while (under_way > 0) {
+            auto used = driver_.wait_used();
+            if (!used) throw Error("a request did not come back");
+            const bool more = Clock::now() - start < std::chrono::seconds(1);
+            for (; used; used = driver_.take_used()) {
+                ++done;
+                --under_way;
+                Slot& slot = *by_head_[used->id];
+                if (memory_.load<std::uint8_t>(slot.status) != VIRTIO_BLK_S_OK) {
+                    throw Error("a request failed");
+                }
+                if (!more) continue;
+                post(slot, reads, bytes);
+                ++under_way;
+            }
+            driver_.publish_and_kick();
+        }
+        return static_cast<double>(done) /
+               std::chrono::duration<double>(Clock::now() - start).count();
+    }
+
+private:
+    struct Slot {
+        Iova header;
+        Iova data;
+        Iova status;
+        Iova table;
+    };
+
+    static soft::SoftDeviceOptions options(const std::string& image) {
+        soft::SoftDeviceOptions options;
+        options.image = image;
+        options.direct = soft::DirectIo::on;
+        options.queue_size = ring_size;
+        return options;
+    }
+
+    void make_slots(unsigned depth, std::uint32_t bytes) {
+        while (slots_.size() > depth) slots_.pop_back();
+        while (slots_.size() < depth) {
+            slots_.push_back({memory_.allocate(sizeof(virtio_blk_outhdr), 16),
+                              memory_.allocate(bytes), memory_.allocate(1, 1),
+                              memory_.allocate(3 * sizeof(virtio::Descriptor), 16)});
+        }
+    }
+
+    void post(Slot& slot, bool reads, std::uint32_t bytes) {
+        const std::uint64_t place = random_() % (image_bytes / bytes) * (bytes / sector);
+        const std::uint32_t type = reads ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
+        memory_.store(slot.header, virtio_blk_outhdr{type, 0, place});
+        const std::array<test::Buffer, 3> request{
+            test::Buffer{slot.header, sizeof(virtio_blk_outhdr), false},
+            test::Buffer{slot.data, bytes, reads}, test::Buffer{slot.status, 1, true}};
+        by_head_[driver_.add_indirect(request, slot.table)] = &slot;
+    }
+
+    test::GuestMemory memory_;
+    test::RingDriver driver_{memory_, ring_size};
+    std::vector<Slot> slots_;
+    std::array<Slot*, ring_size> by_head_{};
+    std::minstd_rand random_;
+    soft::SoftDevice device_;  // last: ends before what it uses
+};
+
+double fio_per_second(const std::string& image, const Workload& workload) {
+    const auto outcome = test::run({"bash", "-c", fio_command(image, workload, "io_uring")});
+    return parse_fio(outcome.out, workload).per_second;
+}
+
+}  // namespace
+
+Report engine(unsigned runs) {
+    Report report{"engine", "The embedded disk's engine beside fio on the same file", {}, {}, {}};
+    report.notes = {
+        fmt::format("A raw file of {} MiB in {}, direct I/O, a second for each run, in turn.",
+                    image_bytes >> 20, std::filesystem::temp_directory_path().string()),
+        "engine: a driver thread of this process over shared memory, one queue of 256 entries.",
+        "fio: --ioengine=io_uring, one job."};
+    const test::TemporaryDirectory directory;
+    const std::string image = directory.path("disk.raw");
+    test::make_pattern_image(image, image_bytes);
+    for (const unsigned depth : {1U, 8U, 32U}) {
+        for (const Workload& workload : {Workload{"4 KiB random read", "randread", 4, depth},
+                                         Workload{"4 KiB random write", "randwrite", 4, depth}}) {
+            Series ours{workload.title(), "engine", "IOPS", {}};
+            Series theirs{workload.title(), "fio, io_uring", "IOPS", {}};
+            Series ratio{"IOPS over fio's", workload.title(), "x", {}};
+            for (unsigned run = 0; run < runs; ++run) {
+                // The image is locked while the disk is there.
+                ours.samples.push_back(DrivenDisk(image).requests_per_second(workload));
+                theirs.samples.push_back(fio_per_second(image, workload));
+                ratio.samples.push_back(ours.samples.back() / theirs.samples.back());
+            }
+            if (depth == 32) {
+                report.bars.push_back({fmt::format("{}: IOPS over fio's", workload.title()),
+                                       ratio.median(), Bar::Bound::at_least, 0.9, "x"});
+            }
+            report.series.insert(report.series.end(), {ours, theirs, ratio});
+        }
+    }
+    return report;
+}
+
+}  // namespace viaduct::bench
