@@ -6,8 +6,12 @@
 #pragma once
 
 #include <liburing.h>
+#include <sys/uio.h>
 
 #include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
 
 namespace viaduct {
 
@@ -21,6 +25,17 @@ public:
 
     /// First of all, on the thread that will use it.
     void enable() const noexcept;
+
+    // Before enable(), once each: what requests can name by its place in a table of the ring's,
+    // which spares the kernel the finding, counting and pinning for each of them.
+
+    /// Descriptors; they stay open with the ring. False when the kernel has no room for them.
+    [[nodiscard]] bool register_files(std::span<const int> files) noexcept;
+    /// Memory, which is pinned for as long as the ring is there: all of its pages come into being.
+    /// Throws Error, with what to do about it, when that cannot be.
+    void register_buffers(std::span<const iovec> memory);
+    /// The place of registered memory that `piece` lies in, all of it.
+    [[nodiscard]] std::optional<std::uint16_t> buffer_with(const iovec& piece) const noexcept;
 
     /// Requests that may wait for submission; no fewer than were asked for.
     [[nodiscard]] unsigned entries() const noexcept { return ring_.sq.ring_entries; }
@@ -46,6 +61,7 @@ public:
 
 private:
     io_uring ring_{};
+    std::vector<iovec> buffers_;  // that are registered, sorted
 };
 
 }  // namespace viaduct

@@ -11,9 +11,11 @@ Thread::Thread(const Options& options, const std::string& purpose, std::function
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, options.stack_bytes);
-    sigset_t all;
-    sigfillset(&all);
-    pthread_attr_setsigmask_np(&attributes, &all);
+    sigset_t blocked;
+    sigfillset(&blocked);
+    // The thread's own doing: whoever handles these could not if they were blocked.
+    for (const int fault : {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP}) sigdelset(&blocked, fault);
+    pthread_attr_setsigmask_np(&attributes, &blocked);
     const int error = pthread_create(&thread_, &attributes, run, this);
     pthread_attr_destroy(&attributes);
     if (error != 0) {

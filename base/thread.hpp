@@ -1,5 +1,5 @@
-/// A thread that serves a queue: a small stack, no signals (they are others' business), a name that
-/// ps(1) and perf(1) show, and one owner, who joins it.
+/// A thread that serves a queue: a small stack, no signals but those of its own faults (the others
+/// are others' business), a name that ps(1) and perf(1) show, and one owner, who joins it.
 #pragma once
 
 #include <pthread.h>

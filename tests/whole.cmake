@@ -58,6 +58,9 @@ foreach(preset IN ITEMS asan+ubsan tsan)
 endforeach()
 set_property(TEST tsan.unit tsan.guest tsan.rates PROPERTY LABELS soak)
 
+add_test(NAME ceph COMMAND ${CMAKE_SOURCE_DIR}/build/ceph/ceph_tests --gtest_brief=1)
+set_tests_properties(ceph PROPERTIES TIMEOUT 300 LABELS soak)
+
 foreach(name IN ITEMS relay qmp)
     add_test(NAME fuzz.${name} COMMAND ${CMAKE_SOURCE_DIR}/scripts/fuzz ${name} --seconds 120)
     set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 900 LABELS soak)

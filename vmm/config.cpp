@@ -50,11 +50,11 @@ void check_source(const DeviceConfig& device, const std::string& text) {
             "given",
             text, sources);
     }
-    if (device.image.empty() &&
-        (device.queues != 1 || device.read_only || !device.serial.empty() || !device.suspend)) {
+    if (device.image.empty() && (device.queues != 1 || device.read_only || !device.serial.empty() ||
+                                 !device.suspend || device.pin_memory)) {
         throw Error(
-            "--device {}: queues=, readonly=, serial= and suspend= go with image= only: a vDPA "
-            "device has its own",
+            "--device {}: queues=, readonly=, serial=, suspend= and pin-memory= go with image= "
+            "only: a vDPA device has its own",
             text);
     }
 }
@@ -249,6 +249,10 @@ DeviceConfig parse_device(const std::string& text, std::size_t index) {
         PropertySetter{"suspend",
                        [&](const auto& value) {
                            device.suspend = parse_switch("--device vdpa: suspend", value);
+                       }},
+        PropertySetter{"pin-memory",
+                       [&](const auto& value) {
+                           device.pin_memory = parse_switch("--device vdpa: pin-memory", value);
                        }},
         PropertySetter{"reconnect-delay",
                        [&](const auto& value) {

@@ -31,6 +31,7 @@ struct DeviceConfig {
     bool read_only = false;
     std::string serial;
     bool suspend = true;
+    bool pin_memory = false;
     std::chrono::seconds reconnect_delay = soft::default_reconnect_delay;  // of a network image
 };
 

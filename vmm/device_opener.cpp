@@ -23,6 +23,7 @@ datapath::GuestDevice::Open opener_of_image(const DeviceConfig& device) {
     options.queue_size = device.queue_size.value_or(options.queue_size);
     options.serial = device.serial.empty() ? device.id : device.serial;
     options.suspend = device.suspend;
+    options.pin_memory = device.pin_memory;
     options.reconnect_delay = device.reconnect_delay;
     options.log = std::make_shared<LogAllowance>(fmt::format("image '{}'", device.image));
     return [options]() -> Opened { return std::make_unique<soft::SoftDevice>(options); };

@@ -13,13 +13,11 @@
 #include <fmt/core.h>
 
 #include "base/error.hpp"
-#include "devices/virtio/spec.hpp"
 #include "tests/bench/benchmarks.hpp"
 #include "tests/bench/fio.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/vm_process.hpp"
-#include "tests/unit/ring_driver.hpp"
-#include "vdpa/soft/soft_device.hpp"
+#include "tests/unit/soft_disk.hpp"
 
 namespace viaduct::bench {
 namespace {
@@ -28,26 +26,14 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t image_bytes = 256U << 20;
 constexpr std::uint16_t ring_size = 256;
-constexpr std::uint32_t sector = 512;
 
 /// A disk with a driver that keeps a number of requests under way, as fio does, each at a place of
 /// its own choosing.
-class DrivenDisk {
+class BusyDisk {
 public:
-    explicit DrivenDisk(const std::string& image) : device_(options(image)) {
-        namespace status = virtio::status;
-        device_.map(std::array{memory_.region()});
-        device_.set_status(status::acknowledge | status::driver);
-        device_.set_features(device_.features());
-        device_.set_status(status::acknowledge | status::driver | status::features_ok);
-        device_.set_queue_size(0, ring_size);
-        device_.set_ring_addresses(0, driver_.addresses());
-        device_.set_ring_state(0, vdpa::SplitRingState{0});
-        device_.set_kick(0, driver_.kick_event());
-        device_.set_call(0, driver_.call_event());
-        device_.enable_queue(0, true);
-        device_.set_status(status::acknowledge | status::driver | status::features_ok |
-                           status::driver_ok);
+    BusyDisk(const std::string& image, bool pin_memory)
+        : disk_(options(image, pin_memory), ring_size) {
+        disk_.start();
     }
 
     /// For about a second.
@@ -90,11 +76,12 @@ private:
         Iova table;
     };
 
-    static soft::SoftDeviceOptions options(const std::string& image) {
+    static soft::SoftDeviceOptions options(const std::string& image, bool pin_memory) {
         soft::SoftDeviceOptions options;
         options.image = image;
         options.direct = soft::DirectIo::on;
         options.queue_size = ring_size;
+        options.pin_memory = pin_memory;
         return options;
     }
 
@@ -108,7 +95,7 @@ private:
     }
 
     void post(Slot& slot, bool reads, std::uint32_t bytes) {
-        const std::uint64_t place = random_() % (image_bytes / bytes) * (bytes / sector);
+        const std::uint64_t place = random_() % (image_bytes / bytes) * (bytes / test::sector);
         const std::uint32_t type = reads ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
         memory_.store(slot.header, virtio_blk_outhdr{type, 0, place});
         const std::array<test::Buffer, 3> request{
@@ -117,12 +104,12 @@ private:
         by_head_[driver_.add_indirect(request, slot.table)] = &slot;
     }
 
-    test::GuestMemory memory_;
-    test::RingDriver driver_{memory_, ring_size};
+    test::SoftDisk disk_;
+    test::GuestMemory& memory_ = disk_.memory();
+    test::RingDriver& driver_ = disk_.driver();
     std::vector<Slot> slots_;
     std::array<Slot*, ring_size> by_head_{};
     std::minstd_rand random_;
-    soft::SoftDevice device_;  // last: ends before what it uses
 };
 
 double fio_per_second(const std::string& image, const Workload& workload) {
@@ -146,19 +133,21 @@ Report engine(unsigned runs) {
         for (const Workload& workload : {Workload{"4 KiB random read", "randread", 4, depth},
                                          Workload{"4 KiB random write", "randwrite", 4, depth}}) {
             Series ours{workload.title(), "engine", "IOPS", {}};
+            Series pinned{workload.title(), "engine, pin-memory", "IOPS", {}};
             Series theirs{workload.title(), "fio, io_uring", "IOPS", {}};
             Series ratio{"IOPS over fio's", workload.title(), "x", {}};
             for (unsigned run = 0; run < runs; ++run) {
                 // The image is locked while the disk is there.
-                ours.samples.push_back(DrivenDisk(image).requests_per_second(workload));
+                ours.samples.push_back(BusyDisk(image, false).requests_per_second(workload));
                 theirs.samples.push_back(fio_per_second(image, workload));
+                pinned.samples.push_back(BusyDisk(image, true).requests_per_second(workload));
                 ratio.samples.push_back(ours.samples.back() / theirs.samples.back());
             }
             if (depth == 32) {
                 report.bars.push_back({fmt::format("{}: IOPS over fio's", workload.title()),
                                        ratio.median(), Bar::Bound::at_least, 0.9, "x"});
             }
-            report.series.insert(report.series.end(), {ours, theirs, ratio});
+            report.series.insert(report.series.end(), {ours, pinned, theirs, ratio});
         }
     }
     return report;

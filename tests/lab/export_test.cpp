@@ -1,6 +1,13 @@
 // Disks that viaduct-export makes of images: for machines, by vhost-vdpa, and for this host, by
 // virtio-vdpa. Its daemon ends in every way there is.
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -9,6 +16,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error.hpp"
+#include "base/fd.hpp"
 #include "tests/lab/exported_disk.hpp"
 #include "tests/lab/lab_image.hpp"
 #include "tests/support/repeated.hpp"
@@ -204,6 +213,63 @@ TEST_F(Export, OutlivesAMachineThatIsKilledUnderLoad) {
     expect_gone(disk);
 }
 
+TEST_F(Export, PassesOnThatTheFileSystemIsFull) {
+    const std::string folder = directory_.path("small");
+    const std::string path = folder + "/disk.raw";
+    shell("mkdir " + folder + "; mount -t tmpfs -o size=4M none " + folder + "; truncate -s 16M " +
+          path);
+    {
+        ExportedDisk disk("disk0", path, {"--attach", "virtio"});
+        const std::vector<std::string> write{"dd",          "if=/dev/zero", "of=" + disk.node(),
+                                             "bs=64k",      "seek=100",     "count=100",
+                                             "oflag=direct"};
+        EXPECT_NE(run(write).status, 0);
+        EXPECT_TRUE(disk.lives());
+        EXPECT_THAT(disk.log(), AllOf(HasSubstr("a write at"), HasSubstr("No space left")));
+        shell("dd if=" + disk.node() + " of=/dev/null bs=64k iflag=direct status=none");
+        shell("mount -o remount,size=32M " + folder);
+        EXPECT_EQ(run(write).status, 0) << "there is room again";
+        expect_gone(disk);
+    }
+    shell("umount " + folder);
+}
+
+/// A service manager's ear (sd_notify(3)).
+class NotifySocket {
+public:
+    explicit NotifySocket(const std::string& path) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path.copy(address.sun_path, sizeof address.sun_path - 1);
+        const auto* plain = reinterpret_cast<const sockaddr*>(&address);
+        if (!socket_ || ::bind(socket_.get(), plain, sizeof address) != 0) throw SystemError(path);
+        ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+    }
+    NotifySocket(const NotifySocket&) = delete;
+    NotifySocket& operator=(const NotifySocket&) = delete;
+    ~NotifySocket() { ::unsetenv("NOTIFY_SOCKET"); }
+
+    /// The next message; nothing when none comes.
+    [[nodiscard]] std::string heard() const {
+        std::array<char, 256> text{};
+        pollfd message{socket_.get(), POLLIN, 0};
+        if (::poll(&message, 1, 10'000) != 1) return {};
+        const ssize_t length = ::recv(socket_.get(), text.data(), text.size(), 0);
+        return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0))};
+    }
+
+private:
+    Fd socket_{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+};
+
+TEST_F(Export, TellsItsServiceManagerWhenItIsReadyAndWhenItEnds) {
+    const NotifySocket manager(directory_.path("notify"));
+    ExportedDisk disk("disk0", image());
+    EXPECT_EQ(manager.heard(), "READY=1\nSTATUS=disk0 is " + disk.node());
+    expect_gone(disk);
+    EXPECT_EQ(manager.heard(), "STOPPING=1");
+}
+
 class ExportRefusals : public Export {
 protected:
     static void expect_refusal(const std::vector<std::string>& options,
@@ -258,6 +324,15 @@ TEST_F(ExportRefusals, AUserWhoMayNot) {
     expect_refusal({"--name", "other", "--image", path},
                    AllOf(HasSubstr("/dev/vduse/control"), HasSubstr("root")),
                    {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
+}
+
+TEST_F(ExportRefusals, AModuleThatCannotBeLoaded) {
+    const std::string path = image(1);
+    shell("modprobe -r vduse; mount -t tmpfs none /lib/modules");
+    expect_refusal({"--name", "other", "--image", path}, HasSubstr("vduse"));
+    shell("umount /lib/modules; modprobe vduse");
+    ExportedDisk disk("disk0", path);
+    expect_gone(disk);
 }
 
 TEST_F(ExportRefusals, ADeviceOfAnotherProgram) {

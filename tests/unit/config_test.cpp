@@ -245,7 +245,9 @@ TEST(DeviceOption, TakesEveryProperty) {
     EXPECT_TRUE(embedded.read_only);
     EXPECT_EQ(embedded.serial, "viaduct-1");
     EXPECT_FALSE(embedded.suspend);
+    EXPECT_FALSE(embedded.pin_memory);
     EXPECT_TRUE(device("vdpa,image=disk.raw").suspend);
+    EXPECT_TRUE(device("vdpa,image=disk.raw,pin-memory=on").pin_memory);
     const DeviceConfig slow = device("vdpa,path=a,datapath=slow,poll-us=50");
     EXPECT_EQ(slow.policy, Policy::slow);
     EXPECT_EQ(slow.poll, std::chrono::microseconds(50));
@@ -308,8 +310,9 @@ TEST(DeviceOption, NeedsExactlyOneSource) {
 }
 
 TEST(DeviceOption, WhatBelongsToTheEmbeddedDeviceGoesWithImageOnly) {
-    for (const auto* const text : {"vdpa,path=a,queues=2", "vdpa,path=a,readonly=on",
-                                   "vdpa,fd=3,serial=x", "vdpa,path=a,suspend=off"}) {
+    for (const auto* const text :
+         {"vdpa,path=a,queues=2", "vdpa,path=a,readonly=on", "vdpa,fd=3,serial=x",
+          "vdpa,path=a,suspend=off", "vdpa,path=a,pin-memory=on"}) {
         EXPECT_THAT([&] { device(text); },
                     ThrowsMessage<Error>(AllOf(HasSubstr(text), HasSubstr("image= only"))));
     }

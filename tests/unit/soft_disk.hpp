@@ -1,5 +1,5 @@
-/// A guest with the embedded disk, without a machine: a SoftDevice brought up as vhost-vdpa's rules
-/// want it, a RingDriver for each queue, and virtio-blk requests in few words.
+/// A guest with a disk, without a machine: a device, usually the embedded one, brought up as
+/// vhost-vdpa's rules want it, a RingDriver for each queue, and virtio-blk requests in few words.
 #pragma once
 
 #include <fcntl.h>
@@ -80,23 +80,24 @@ inline std::uint64_t usual_features(vdpa::Device& device, bool event_idx) {
     return event_idx ? all : all & ~virtio::feature::event_idx;
 }
 
-class SoftDisk {
+template <typename Device>
+class DrivenDisk {
 public:
-    explicit SoftDisk(std::unique_ptr<soft::SoftDevice> device, std::uint16_t ring_size = 64,
-                      bool event_idx = true)
+    explicit DrivenDisk(std::unique_ptr<Device> device, std::uint16_t ring_size = 64,
+                        bool event_idx = true)
         : device_(std::move(device)), event_idx_(event_idx) {
         device_->map(std::array{memory_.region()});
         for (unsigned queue = 0; queue < device_->queue_count(); ++queue) {
             drivers_.push_back(std::make_unique<RingDriver>(memory_, ring_size, event_idx));
         }
     }
-    explicit SoftDisk(const soft::SoftDeviceOptions& options, std::uint16_t ring_size = 64,
-                      bool event_idx = true)
-        : SoftDisk(std::make_unique<soft::SoftDevice>(options), ring_size, event_idx) {}
+    explicit DrivenDisk(const soft::SoftDeviceOptions& options, std::uint16_t ring_size = 64,
+                        bool event_idx = true)
+        : DrivenDisk(std::make_unique<Device>(options), ring_size, event_idx) {}
 
-    [[nodiscard]] soft::SoftDevice& device() { return *device_; }
+    [[nodiscard]] Device& device() { return *device_; }
     /// As if the process behind the disk had died and another come: the rings are as they were.
-    void replace_device(std::unique_ptr<soft::SoftDevice> device) {
+    void replace_device(std::unique_ptr<Device> device) {
         device_ = std::move(device);
         device_->map(std::array{memory_.region()});
     }
@@ -208,10 +209,12 @@ private:
     GuestMemory memory_{std::size_t{32} << 20};
     std::vector<std::unique_ptr<RingDriver>> drivers_;
     EventFd config_call_;
-    std::unique_ptr<soft::SoftDevice> device_;  // goes before the eventfds that it uses
+    std::unique_ptr<Device> device_;  // goes before the eventfds that it uses
     bool event_idx_;
     std::uint32_t used_length_ = 0;
 };
+
+using SoftDisk = DrivenDisk<soft::SoftDevice>;
 
 /// Waits up to ten seconds for what nobody signals.
 template <typename Condition>

@@ -111,7 +111,8 @@ TEST_F(FileLaneResults, OnlyAlignedRequestsGoToTheDirectDescriptor) {
     FileLimits limits;
     FileAccess access = image_.access();
     access.buffered = -1;
-    FileLane direct_only(ring_, access, limits);
+    FailureLog failures("disk", "in the file system");
+    FileLane direct_only(ring_, access, limits, failures);
     const auto first_result = [&](std::uint64_t offset, std::size_t at, std::uint64_t length) {
         iovec piece{memory_.data() + at, length};
         Operation operation;

@@ -1,5 +1,6 @@
 /// Requests through real rings, eventfds and files: on a tmpfs and, with O_DIRECT, on a disk; with
 /// and without the event index.
+#include <fstream>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -26,6 +27,7 @@ struct Place {
     DirectIo direct;
     bool event_idx;
     const char* name;
+    bool pin_memory = false;
 };
 
 class SoftIo : public testing::TestWithParam<Place> {
@@ -36,6 +38,7 @@ protected:
         options.direct = GetParam().direct;
         options.queues = queues;
         options.serial = "viaduct-0001";
+        options.pin_memory = GetParam().pin_memory;
         return options;
     }
 
@@ -49,7 +52,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Place{"/dev/shm", DirectIo::automatic, false, "TmpfsWithoutEventIdx"},
                     Place{"/var/tmp", DirectIo::on, true, "DirectDiskWithEventIdx"},
                     Place{"/var/tmp", DirectIo::on, false, "DirectDiskWithoutEventIdx"},
-                    Place{"/var/tmp", DirectIo::off, true, "BufferedDiskWithEventIdx"}),
+                    Place{"/var/tmp", DirectIo::off, true, "BufferedDiskWithEventIdx"},
+                    Place{"/var/tmp", DirectIo::on, true, "DirectDiskWithPinnedMemory", true},
+                    Place{"/dev/shm", DirectIo::off, true, "TmpfsWithPinnedMemory", true}),
     [](const auto& place) { return std::string(place.param.name); });
 
 TEST_P(SoftIo, ReadsWhatTheImageHolds) {
@@ -303,6 +308,54 @@ TEST_P(SoftIo, TwoQueuesWorkAtTheSameTime) {
     second.join();
     EXPECT_EQ(disk.device().counters(0).requests.load(), 30U * 16);
     EXPECT_EQ(disk.device().counters(1).requests.load(), 30U * 16);
+}
+
+/// A disk that is to pin the driver's memory.
+class PinnedMemory : public testing::Test {
+protected:
+    SoftDeviceOptions options() const {
+        SoftDeviceOptions options;
+        options.image = file_.path();
+        options.queues = 2;
+        options.pin_memory = true;
+        return options;
+    }
+    /// Of this process, in KiB.
+    static unsigned long pinned() {
+        std::ifstream status("/proc/self/status");
+        for (std::string word; status >> word;) {
+            unsigned long kibibytes = 0;
+            if (word == "VmPin:" && status >> kibibytes) return kibibytes;
+        }
+        ADD_FAILURE() << "the kernel does not tell what is pinned";
+        return 0;
+    }
+
+    TemporaryImage file_{"/var/tmp"};
+};
+
+TEST_F(PinnedMemory, IsPinnedByEachQueueThatRuns) {
+    SoftDisk disk(options());
+    const unsigned long before = pinned();
+    const unsigned long memory = disk.memory().region().bytes.size() / 1024;
+    disk.start();
+    EXPECT_EQ(pinned() - before, 2 * memory);
+    disk.device().reset();
+    EXPECT_TRUE(test::eventually([&] { return pinned() == before; }));
+}
+
+TEST_F(PinnedMemory, IsDoneWithoutWhereItCannotBe) {
+    SoftDisk disk(options());
+    const Bytes content = random_bytes(4096, 5);
+    const Iova at = disk.put(content);
+    ASSERT_EQ(::ftruncate(disk.memory().fd(), std::size_t{8} << 20), 0);
+    testing::internal::CaptureStderr();
+    disk.start();
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                testing::AllOf(testing::HasSubstr("pin-memory: 33554432 bytes cannot be pinned"),
+                               testing::HasSubstr("going on without")));
+    EXPECT_EQ(disk.run(0, VIRTIO_BLK_T_OUT, 0, at, content.size()), ok);
+    EXPECT_EQ(file_.read(0, content.size()), content);
 }
 
 }  // namespace

@@ -228,7 +228,7 @@ TEST_P(NbdIo, RefusesWhatIsNoWholeBlock) {
 
 TEST_P(NbdIo, HasManyRequestsInFlightAtTheSameTime) {
     disk_.start();
-    test::NbdLoad load(disk_);
+    test::VerifiedLoad load(disk_);
     for (unsigned i = 0; i < 50; ++i) load.round();
 }
 
@@ -299,8 +299,8 @@ TEST(NbdQueues, WorkAtTheSameTimeWhereTheServerHasMultiConn) {
                            {"--persistent", "--shared=2", "--format=raw", file.path()});
     SoftDisk disk(test::options_for(server, 2));
     disk.start();
-    test::NbdLoad first(disk, 0);
-    test::NbdLoad second(disk, 1);
+    test::VerifiedLoad first(disk, 0);
+    test::VerifiedLoad second(disk, 1);
     std::thread other([&] {
         for (unsigned i = 0; i < 50; ++i) second.round();
     });

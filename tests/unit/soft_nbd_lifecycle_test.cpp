@@ -53,7 +53,7 @@ TEST_P(LostServer, ThatComesBackInTimeIsNotNoticedByTheGuest) {
     SoftDisk disk(options(30s), 64);
     disk.start();
     testing::internal::CaptureStderr();
-    test::NbdLoad load(disk);
+    test::VerifiedLoad load(disk);
     std::atomic<bool> stop = false;
     std::thread guest([&] { load.run(stop); });
     const unsigned times = test::repeated(4);

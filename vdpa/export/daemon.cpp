@@ -81,6 +81,7 @@ private:
         if (!users.empty()) {
             throw Error("{} is in use by {}: end that first", name_, management::text_of(users));
         }
+        notify_service_manager("STOPPING=1");
         remove();
         return name_ + " is gone";
     }

@@ -56,6 +56,7 @@ void DriverMemory::add(const Fd& file, std::uint64_t offset, Iova first, Iova la
     }
     mappings_.emplace_back("the driver's memory", bytes, PROT_READ | (writable ? PROT_WRITE : 0),
                            MAP_SHARED, file.get(), static_cast<off_t>(offset));
+    lent_.emplace_back(mappings_.back().bytes());
     regions_.push_back({first, mappings_.back().bytes(), writable});
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/address_space.hpp"
 #include "base/mapping.hpp"
+#include "vdpa/export/lent_memory.hpp"
 #include "vdpa/export/vduse_node.hpp"
 
 namespace viaduct::vduse {
@@ -26,6 +27,7 @@ private:
     void add(const Fd& file, std::uint64_t offset, Iova first, Iova last, bool writable);
 
     std::vector<Mapping> mappings_;
+    std::vector<LentMemory> lent_;  // each of them
     std::vector<MemoryRegion> regions_;
 };
 

@@ -53,6 +53,7 @@ soft::SoftDeviceOptions disk_options(const ExportOptions& options,
             .queue_size = options.queue_size,
             .serial = options.serial,
             .block_size = options.block_size,
+            .pin_memory = options.pin_memory,
             .suspend = false,
             .log = {},
             .in_flight = in_flight};

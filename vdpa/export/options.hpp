@@ -22,6 +22,7 @@ struct ExportOptions {
     bool read_only = false;
     std::string serial;
     std::uint32_t block_size = 512;  // bytes
+    bool pin_memory = false;
     std::chrono::seconds reconnect_delay = soft::default_reconnect_delay;
     /// Nothing: the device comes on the vDPA bus, and whoever likes takes it.
     std::optional<management::Driver> attach = management::Driver::vhost;

@@ -39,6 +39,7 @@ QueueEngine::QueueEngine(EngineSetup setup, Image& image)
     : setup_(std::move(setup)),
       ring_(std::bit_ceil(setup_.ring.size() + other_requests)),
       lane_(image.open_lane(ring_)),
+      pinned_(setup_.pin_memory && pin_memory()),
       left_behind_(left_behind(setup_)),
       view_(view_of(setup_, left_behind_.size())),
       chains_(setup_.ring, setup_.memory, setup_.indirect, longest_chain(setup_.ring.size())),
@@ -48,6 +49,20 @@ QueueEngine::QueueEngine(EngineSetup setup, Image& image)
       segments_(new iovec[std::size_t{most_segments} * setup_.ring.size()]),
       ranges_(new virtio_blk_discard_write_zeroes[std::size_t{most_ranges} * setup_.ring.size()]),
       thread_({.name = "soft-queue", .stack_bytes = stack_bytes}, setup_.name, [this] { run(); }) {}
+
+bool QueueEngine::pin_memory() {
+    std::vector<iovec> memory;
+    for (const MemoryRegion& region : setup_.memory.regions()) {
+        if (region.writable) memory.push_back({region.bytes.data(), region.bytes.size()});
+    }
+    try {
+        ring_.register_buffers(memory);
+        return true;
+    } catch (const Error& reason) {
+        setup_.log.warning("{}: pin-memory: {}: going on without", setup_.name, reason.what());
+        return false;
+    }
+}
 
 std::vector<std::uint16_t> QueueEngine::left_behind(const EngineSetup& setup) {
     if (!setup.takes_over) return {};

@@ -44,6 +44,7 @@ struct EngineSetup {
     bool indirect = false;
     virtio::RingIndex base;
     BlockTerms terms;
+    bool pin_memory = false;  // see SoftDeviceOptions
     // The caller's, and outlive the engine; null when there is none.
     const EventFd* kick = nullptr;
     const Interrupt* call = nullptr;
@@ -85,6 +86,7 @@ public:
 
 private:
     void run() noexcept;
+    [[nodiscard]] bool pin_memory();
 
     [[nodiscard]] Order ordered() const noexcept { return order_.load(std::memory_order_acquire); }
     [[nodiscard]] bool ends() const noexcept { return ordered() >= Order::drain; }
@@ -113,6 +115,7 @@ private:
     EngineSetup setup_;
     IoUring ring_;
     std::unique_ptr<Lane> lane_;
+    bool pinned_;  // the driver's memory is in the ring's table
     std::vector<std::uint16_t> left_behind_;  // heads that a killed engine took
     virtio::SplitRingDeviceView view_;
     virtio::ChainReader chains_;

@@ -65,6 +65,7 @@ SoftDevice::SoftDevice(std::unique_ptr<Image> image, const SoftDeviceOptions& op
                        : std::make_shared<LogAllowance>(fmt::format("image '{}'", image_->name()))),
       max_queue_size_(options.queue_size),
       suspends_(options.suspend),
+      pins_memory_(options.pin_memory),
       queues_(options.queues) {
     check(options);
     std::copy(options.serial.begin(), options.serial.end(), terms_.serial.begin());
@@ -388,6 +389,7 @@ void SoftDevice::start_engine(unsigned index) {
                     .indirect = (terms_.features & feature::indirect_desc) != 0,
                     .base = queue.base,
                     .terms = terms_,
+                    .pin_memory = pins_memory_,
                     .kick = queue.kick,
                     .call = queue.call.get(),
                     .config_call = config_call_,

@@ -38,6 +38,10 @@ struct SoftDeviceOptions {
     std::uint16_t queue_size = 256;  // at most; a power of two, 4 to 1024
     std::string serial;              // 20 bytes at most
     std::uint32_t block_size = 512;  // bytes; 512 or 4096: what the driver is to count in
+    /// Each queue's io_uring has all of the driver's memory pinned while the queue runs, so that the
+    /// kernel need not look for pages with each request. What cannot be pinned is not, with a
+    /// warning.
+    bool pin_memory = false;
     bool suspend = true;             // off: says that it cannot suspend and resume, as VDUSE says
     /// For what the guest does to its rings, which may end in the device being opened anew: with
     /// the same options it goes on with what is left of the allowance. Null: one of its own.
@@ -145,6 +149,7 @@ private:
     std::shared_ptr<LogAllowance> log_;
     std::uint16_t max_queue_size_;
     bool suspends_;
+    bool pins_memory_;
     std::uint64_t offered_ = 0;
     BlockTerms terms_;  // with the features that the driver accepted
     virtio_blk_config config_{};

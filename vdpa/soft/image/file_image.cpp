@@ -46,7 +46,9 @@ bool reads_aligned_to(int fd, std::uint32_t alignment) {
 }  // namespace
 
 FileImage::FileImage(const FileImageOptions& options)
-    : path_(options.path), lock_patience_(options.lock_patience) {
+    : path_(options.path),
+      lock_patience_(options.lock_patience),
+      failures_(options.path, "in the file system") {
     geometry_.read_only = options.read_only;
     open();
     lock(buffered_, 0, direct_lock);
@@ -172,7 +174,7 @@ bool FileImage::open_direct() {
 }
 
 std::unique_ptr<Lane> FileImage::open_lane(IoUring& ring) {
-    return std::make_unique<FileLane>(ring, access_, limits_);
+    return std::make_unique<FileLane>(ring, access_, limits_, failures_);
 }
 
 }  // namespace viaduct::soft

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/fd.hpp"
+#include "vdpa/soft/image/failure_log.hpp"
 #include "vdpa/soft/image/image.hpp"
 
 namespace viaduct::soft {
@@ -70,6 +71,7 @@ private:
     Fd direct_;
     FileAccess access_;
     FileLimits limits_;
+    FailureLog failures_;
 };
 
 }  // namespace viaduct::soft

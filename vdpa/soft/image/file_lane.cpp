@@ -49,6 +49,23 @@ void identify(io_uring_sqe& request, Operation& operation) noexcept {
 
 }  // namespace
 
+FileLane::FileLane(IoUring& ring, const FileAccess& access, FileLimits& limits,
+                   FailureLog& failures) noexcept
+    : ring_(ring),
+      access_(access),
+      limits_(limits),
+      failures_(failures),
+      registered_(ring.register_files(std::array{access.buffered, access.direct})) {}
+
+void FileLane::aim(io_uring_sqe& request, bool direct) const noexcept {
+    if (registered_) {
+        request.fd = direct ? 1 : 0;
+        request.flags |= IOSQE_FIXED_FILE;
+    } else {
+        request.fd = direct ? access_.direct : access_.buffered;
+    }
+}
+
 void FileLane::start(Operation& operation) noexcept {
     switch (operation.kind) {
         case OperationKind::read:
@@ -63,6 +80,12 @@ void FileLane::start(Operation& operation) noexcept {
 }
 
 std::optional<int> FileLane::proceed(Operation& operation, int result) noexcept {
+    const auto outcome = go_on(operation, result);
+    if (outcome && *outcome < 0) failures_.failed(operation.kind, operation.offset, -*outcome);
+    return outcome;
+}
+
+std::optional<int> FileLane::go_on(Operation& operation, int result) noexcept {
     if (result == -EINTR) {
         start(operation);
         return std::nullopt;
@@ -93,16 +116,26 @@ bool FileLane::fits_direct(const Operation& operation) const noexcept {
 }
 
 void FileLane::transfer(Operation& operation) noexcept {
-    const int fd = fits_direct(operation) ? access_.direct : access_.buffered;
-    const auto count = static_cast<unsigned>(operation.segments.size());
-    const int flags = operation.durable ? RWF_DSYNC : 0;
+    const std::span<iovec> segments = operation.segments;
+    const auto count = static_cast<unsigned>(segments.size());
+    const auto pinned = count == 1 ? ring_.buffer_with(segments.front()) : std::nullopt;
+    const bool reads = operation.kind == OperationKind::read;
     io_uring_sqe& request = ring_.next_request();
-    if (operation.kind == OperationKind::read) {
-        io_uring_prep_readv(&request, fd, operation.segments.data(), count, operation.offset);
+    if (pinned && reads) {
+        io_uring_prep_read_fixed(&request, -1, segments.front().iov_base,
+                                 static_cast<unsigned>(segments.front().iov_len), operation.offset,
+                                 *pinned);
+    } else if (pinned) {
+        io_uring_prep_write_fixed(&request, -1, segments.front().iov_base,
+                                  static_cast<unsigned>(segments.front().iov_len), operation.offset,
+                                  *pinned);
+    } else if (reads) {
+        io_uring_prep_readv(&request, -1, segments.data(), count, operation.offset);
     } else {
-        io_uring_prep_writev2(&request, fd, operation.segments.data(), count, operation.offset,
-                              flags);
+        io_uring_prep_writev(&request, -1, segments.data(), count, operation.offset);
     }
+    if (!reads && operation.durable) request.rw_flags = RWF_DSYNC;
+    aim(request, fits_direct(operation));
     identify(request, operation);
 }
 
@@ -126,7 +159,8 @@ std::optional<int> FileLane::transferred(Operation& operation, int result) noexc
 void FileLane::flush(Operation& operation) noexcept {
     // Either descriptor would do: it is the file that is flushed, with the device's own cache.
     io_uring_sqe& request = ring_.next_request();
-    io_uring_prep_fsync(&request, access_.buffered, IORING_FSYNC_DATASYNC);
+    io_uring_prep_fsync(&request, -1, IORING_FSYNC_DATASYNC);
+    aim(request, false);
     identify(request, operation);
 }
 
@@ -146,8 +180,9 @@ void FileLane::clear(Operation& operation) noexcept {
     const int mode =
         FALLOC_FL_KEEP_SIZE | (step == punching_hole ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
     io_uring_sqe& request = ring_.next_request();
-    io_uring_prep_fallocate(&request, access_.buffered, mode, static_cast<off_t>(operation.offset),
+    io_uring_prep_fallocate(&request, -1, mode, static_cast<off_t>(operation.offset),
                             static_cast<off_t>(operation.length));
+    aim(request, false);
     identify(request, operation);
 }
 
@@ -155,12 +190,13 @@ void FileLane::write_zeros(Operation& operation) noexcept {
     io_uring_sqe& request = ring_.next_request();
     const std::uint64_t repeats = std::min(operation.length / zero_bytes, zero_repeats);
     if (repeats > 0) {
-        io_uring_prep_writev(&request, access_.buffered, zero_segments.data(),
-                             static_cast<unsigned>(repeats), operation.offset);
+        io_uring_prep_writev(&request, -1, zero_segments.data(), static_cast<unsigned>(repeats),
+                             operation.offset);
     } else {
-        io_uring_prep_write(&request, access_.buffered, zeros,
-                            static_cast<unsigned>(operation.length), operation.offset);
+        io_uring_prep_write(&request, -1, zeros, static_cast<unsigned>(operation.length),
+                            operation.offset);
     }
+    aim(request, false);
     identify(request, operation);
 }
 

@@ -3,7 +3,6 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <system_error>
 
 #include "base/error.hpp"
 #include "vdpa/soft/image/nbd/nbd_lane.hpp"
@@ -62,29 +61,12 @@ NbdHandle connect_now(const std::string& uri, unsigned number, unsigned count) {
         uri, number, count, patience.count(), count);
 }
 
-const char* word_for(OperationKind kind) {
-    switch (kind) {
-        case OperationKind::read:
-            return "a read";
-        case OperationKind::write:
-            return "a write";
-        case OperationKind::flush:
-            return "a flush";
-        case OperationKind::discard:
-            return "a discard";
-        case OperationKind::write_zeroes:
-            return "writing zeroes";
-    }
-    return "a request";
-}
-
 }  // namespace
 
 NbdReport::NbdReport(std::string name, std::chrono::seconds delay)
     : name_(std::move(name)),
       delay_(delay),
-      connection_(fmt::format("image '{}', connection", name_)),
-      errors_(fmt::format("image '{}', errors", name_)) {}
+      connection_(fmt::format("image '{}', connection", name_)) {}
 
 void NbdReport::lost(const std::string& reason) noexcept {
     if (lost_.fetch_add(1, std::memory_order_relaxed) != 0) return;
@@ -112,15 +94,11 @@ void NbdReport::changed(const std::string& what) noexcept {
     connection_.error("image '{}': {}: not connected to it", name_, what);
 }
 
-void NbdReport::failed(OperationKind kind, std::uint64_t offset, int error) noexcept {
-    errors_.warning("image '{}': {} at {} failed at the server: {}", name_, word_for(kind), offset,
-                    std::generic_category().message(error));
-}
-
 NbdImage::NbdImage(const ImageOptions& options)
     : uri_(options.name),
       delay_(options.reconnect_delay),
       report_(uri_, delay_),
+      failures_(uri_, "at the server"),
       geometry_{.read_only = options.read_only} {
     spare_.push_back(connect_now(uri_, 1, options.lanes));
     const auto terms = terms_of(spare_.front().get());

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/log_allowance.hpp"
+#include "vdpa/soft/image/failure_log.hpp"
 #include "vdpa/soft/image/image.hpp"
 #include "vdpa/soft/image/nbd/nbd_server.hpp"
 #include "vdpa/soft/image/open_image.hpp"
@@ -34,14 +35,11 @@ public:
 
     /// A server that is there, and is not what it was.
     void changed(const std::string& what) noexcept;
-    /// The server has answered an operation with `error`, an errno.
-    void failed(OperationKind kind, std::uint64_t offset, int error) noexcept;
 
 private:
     const std::string name_;
     const std::chrono::seconds delay_;
     LogAllowance connection_;
-    LogAllowance errors_;
     std::atomic<unsigned> lost_ = 0;  // lanes without a connection
     std::atomic<bool> gave_up_ = false;
 };
@@ -58,6 +56,7 @@ public:
     // For lanes.
     [[nodiscard]] std::chrono::seconds reconnect_delay() const noexcept { return delay_; }
     [[nodiscard]] NbdReport& report() noexcept { return report_; }
+    [[nodiscard]] FailureLog& failures() noexcept { return failures_; }
     /// Why a server with these terms is not the one whose geometry the guest was told; empty when
     /// it is.
     [[nodiscard]] std::string difference(const NbdTerms& terms) const;
@@ -73,6 +72,7 @@ private:
     std::string uri_;
     std::chrono::seconds delay_;
     NbdReport report_;
+    FailureLog failures_;
     Geometry geometry_;
     std::vector<NbdHandle> spare_;
 };

@@ -261,7 +261,7 @@ void NbdLane::on_error(Slot& slot) noexcept {
             return;
         }
     }
-    image_.report().failed(operation.kind, operation.offset, slot.error);
+    image_.failures().failed(operation.kind, operation.offset, slot.error);
     slot.stage = Stage::done;
 }
 

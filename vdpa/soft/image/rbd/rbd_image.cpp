@@ -60,7 +60,7 @@ RbdName::RbdName(std::string_view text) {
 RbdImage::RbdImage(const ImageOptions& options)
     : name_(options.name),
       geometry_{.physical_block = 4096, .read_only = options.read_only},
-      errors_(fmt::format("image '{}', errors", name_)) {
+      failures_(name_, "in the cluster") {
     const RbdName name(name_);
     connect(name, options.reconnect_delay);
     open(name);
@@ -110,15 +110,6 @@ void RbdImage::measure() {
                     name_, info.size, rbd_sector);
     }
     geometry_.size = info.size;
-}
-
-void RbdImage::report_failure(OperationKind kind, std::uint64_t offset, int error) noexcept {
-    const bool writes = kind != OperationKind::read && kind != OperationKind::flush;
-    errors_.warning("image '{}': {} at {} failed in the cluster: {}", name_,
-                    kind == OperationKind::read ? "a read"
-                    : writes                    ? "a write or discard"
-                                                : "a flush",
-                    offset, std::generic_category().message(error));
 }
 
 std::unique_ptr<Lane> RbdImage::open_lane(IoUring& ring) {

@@ -16,7 +16,7 @@
 #include <rados/librados.h>
 #include <rbd/librbd.h>
 
-#include "base/log_allowance.hpp"
+#include "vdpa/soft/image/failure_log.hpp"
 #include "vdpa/soft/image/image.hpp"
 #include "vdpa/soft/image/open_image.hpp"
 
@@ -45,8 +45,7 @@ public:
 
     // For lanes.
     [[nodiscard]] rbd_image_t handle() const noexcept { return image_.get(); }
-    /// The cluster has answered an operation with `error`, an errno.
-    void report_failure(OperationKind kind, std::uint64_t offset, int error) noexcept;
+    [[nodiscard]] FailureLog& failures() noexcept { return failures_; }
 
 private:
     struct ShutDown {
@@ -69,7 +68,7 @@ private:
 
     std::string name_;
     Geometry geometry_;
-    LogAllowance errors_;
+    FailureLog failures_;
     Cluster cluster_;
     Pool pool_;
     Opened image_;

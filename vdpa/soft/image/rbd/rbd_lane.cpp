@@ -61,7 +61,7 @@ void RbdLane::on_event(std::uint64_t /*tag*/, int result) noexcept {
 void RbdLane::take_back(Slot& slot) noexcept {
     const Operation& operation = *slot.operation;
     if (slot.result < 0) {
-        image_.report_failure(operation.kind, operation.offset, -slot.result);
+        image_.failures().failed(operation.kind, operation.offset, -slot.result);
         return finish(slot, slot.result);
     }
     const bool changes =
