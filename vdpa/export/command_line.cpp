@@ -37,8 +37,9 @@ void add_run(CLI::App& app, ExportOptions& options, std::function<void()>& chose
     run->add_option("--serial", options.serial, "what the guest reads as its serial number");
     run->add_option("--block-size", options.block_size, "bytes of a logical block: 512 or 4096")
         ->capture_default_str();
-    run->add_flag("--pin-memory", options.pin_memory,
-                  "the driver's memory for the kernel to find at once: faster, and all of it there");
+    run->add_flag(
+        "--pin-memory", options.pin_memory,
+        "the driver's memory for the kernel to find at once: faster, and all of it there");
     run->add_option_function<unsigned>(
            "--reconnect-delay",
            [&options](unsigned seconds) {

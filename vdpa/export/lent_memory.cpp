@@ -55,6 +55,7 @@ bool put_zeros_at(std::uintptr_t address, const Range& range) noexcept {
     return std::ranges::any_of(page_sizes, [&](std::uintptr_t size) {
         const std::uintptr_t page = address & ~(size - 1);
         if (page < range.begin || range.end - page < size) return false;
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): a page is found by arithmetic.
         return ::mmap(reinterpret_cast<void*>(page), size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
     });

@@ -115,7 +115,7 @@ private:
     EngineSetup setup_;
     IoUring ring_;
     std::unique_ptr<Lane> lane_;
-    bool pinned_;  // the driver's memory is in the ring's table
+    bool pinned_;                             // the driver's memory is in the ring's table
     std::vector<std::uint16_t> left_behind_;  // heads that a killed engine took
     virtio::SplitRingDeviceView view_;
     virtio::ChainReader chains_;

@@ -38,11 +38,11 @@ struct SoftDeviceOptions {
     std::uint16_t queue_size = 256;  // at most; a power of two, 4 to 1024
     std::string serial;              // 20 bytes at most
     std::uint32_t block_size = 512;  // bytes; 512 or 4096: what the driver is to count in
-    /// Each queue's io_uring has all of the driver's memory pinned while the queue runs, so that the
-    /// kernel need not look for pages with each request. What cannot be pinned is not, with a
+    /// Each queue's io_uring has all of the driver's memory pinned while the queue runs, so that
+    /// the kernel need not look for pages with each request. What cannot be pinned is not, with a
     /// warning.
     bool pin_memory = false;
-    bool suspend = true;             // off: says that it cannot suspend and resume, as VDUSE says
+    bool suspend = true;  // off: says that it cannot suspend and resume, as VDUSE says
     /// For what the guest does to its rings, which may end in the device being opened anew: with
     /// the same options it goes on with what is left of the allowance. Null: one of its own.
     std::shared_ptr<LogAllowance> log;
