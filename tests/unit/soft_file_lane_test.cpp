@@ -1,4 +1,5 @@
 /// What a FileLane makes of results that a healthy file gives rarely or never.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/unit/soft_disk.hpp"
@@ -84,10 +85,16 @@ TEST_F(FileLaneResults, AFileThatBecameShorterIsAnIoError) {
     EXPECT_EQ(run(*lane, operation), -EIO);
 }
 
-TEST_F(FileLaneResults, AnErrorOfTheFileIsTheOperationsOwn) {
-    Operation operation = transfer(OperationKind::read, 0, 8192);
-    EXPECT_EQ(lane()->proceed(operation, -EIO), -EIO);
-    EXPECT_EQ(lane()->proceed(operation, -ENOSPC), -ENOSPC);
+TEST_F(FileLaneResults, AnErrorOfTheFileIsTheOperationsOwnAndInTheLog) {
+    Operation read = transfer(OperationKind::read, 0, 8192);
+    Operation write = transfer(OperationKind::write, 4096, 8192);
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(lane()->proceed(read, -EIO), -EIO);
+    EXPECT_EQ(lane()->proceed(write, -ENOSPC), -ENOSPC);
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                testing::AllOf(testing::HasSubstr("a read at 0 failed in the file system: Input"),
+                               testing::HasSubstr("a write at 4096 failed in the file system: No "
+                                                  "space left")));
 }
 
 TEST_F(FileLaneResults, AnInterruptedRequestIsMadeAgain) {
