@@ -47,12 +47,19 @@ void command(uint32_t destination, uint64_t bits) {
     write(Register::interrupt_command, uint64_t{destination} << 32 | level_assert | bits);
 }
 
+// A processor that is emulated may forget that `sti` holds interrupts back for one instruction more
+// (QEMU's does, when it leaves the guest in between), and take the timer's before the `hlt` that
+// waits for it. So it comes again until it is disarmed.
+void come_again(void* /*context*/) {
+    write(Register::timer_initial_count, 1'000 * timer_ticks_per_microsecond);
+}
+
 }  // namespace
 
 void enable() {
     CHECK((cpuid(1).ecx & cpuid_1_ecx_x2apic) != 0, "CPUID does not offer x2APIC");
     write_msr(msr_apic_base, read_msr(msr_apic_base) | apic_base_enable_x2apic);
-    interrupts::install(timer_vector);
+    interrupts::install(timer_vector, come_again);
     interrupts::install(spurious_vector);
     write(Register::task_priority, 0);
     write(Register::spurious_vector, software_enable | spurious_vector);

@@ -15,6 +15,7 @@ void enable();
 uint32_t id();
 void end_of_interrupt();
 
+// An interrupt after `duration`, and again and again until the timer is disarmed.
 void arm_timer(Microseconds duration);
 void disarm_timer();
 uint64_t measure_tsc_ticks_per_microsecond();

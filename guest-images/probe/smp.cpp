@@ -55,7 +55,7 @@ extern "C" [[noreturn]] void application_processor_main() {
     for (;;) {
         const Work work = std::atomic_ref{cpu.work}.load();
         if (work == nullptr) {
-            wait_for_interrupt();
+            halt_at_most(1_s);
             continue;
         }
         work(cpu.context);

@@ -117,6 +117,8 @@ TEST_F(ExportedNetworkImage, PassesTheServersErrorsOn) {
     auto server =
         nbdkit({"--filter=error", "memory", "32M", "error-rate=100%", "error-file=" + trigger});
     ExportedDisk disk("net0", server.uri(), {"--attach", "virtio"});
+    // The kernel's patience goes beyond the one with the server, which is 30 s.
+    EXPECT_EQ(run({"cat", "/sys/class/vduse/net0/msg_timeout"}).out, "60\n");
     const std::vector<std::string> read{"dd",      "if=" + disk.node(), "of=/dev/null", "bs=4k",
                                         "count=1", "iflag=direct",      "skip=5"};
     EXPECT_EQ(run(read).status, 0);

@@ -73,6 +73,11 @@ TEST_F(Lent, MemoryThatIsLentNoLongerEndsTheProgramAsEver) {
     EXPECT_DEATH((void)at(0), "");
 }
 
+TEST_F(Lent, ASignalThatSomebodySendsEndsTheProgramAsEver) {
+    const LentMemory lent(memory_.bytes());
+    EXPECT_DEATH(::raise(SIGBUS), "");
+}
+
 TEST_F(Lent, CanBeMany) {
     std::vector<LentMemory> lent;
     EXPECT_THROW(while (true) lent.emplace_back(memory_.bytes().subspan(page, page)), Error);

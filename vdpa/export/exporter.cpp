@@ -21,6 +21,9 @@ namespace {
 constexpr std::chrono::seconds patience_with_the_dead{30};
 constexpr std::chrono::seconds patience_with_the_bus{10};
 constexpr const char* management_device = "vduse";
+const std::string class_folder = "/sys/class/vduse/";
+/// VDUSE_MSG_DEFAULT_TIMEOUT (drivers/vdpa/vdpa_user/vduse_dev.c).
+constexpr std::chrono::seconds usual_message_timeout{30};
 
 ExportOptions checked(ExportOptions options) {
     check_name(options.name);
@@ -134,10 +137,23 @@ void Exporter::make_device() {
             options_.name);
     }
     node_ = open_node(options_.name);
+    allow_for_the_network();
     if (!bus_.has(options_.name)) {
         for (unsigned queue = 0; queue < disk_->queue_count(); ++queue) {
             node_->set_up_queue(queue, options_.queue_size);
         }
+    }
+}
+
+void Exporter::allow_for_the_network() const {
+    if (!soft::network_image(options_.image)) return;
+    std::ofstream file(class_folder + options_.name + "/msg_timeout");
+    file << (options_.reconnect_delay + usual_message_timeout).count() << std::flush;
+    if (!file) {
+        log::warning(
+            "{}: the kernel's limit for answers cannot be set: a server that is gone for longer "
+            "than {} s may cost the device",
+            options_.name, usual_message_timeout.count());
     }
 }
 
@@ -179,7 +195,7 @@ void Exporter::attach() {
 
 std::uint64_t Exporter::bounce_bytes() const {
     std::uint64_t bytes = 0;
-    std::ifstream("/sys/class/vduse/" + options_.name + "/bounce_size") >> bytes;
+    std::ifstream(class_folder + options_.name + "/bounce_size") >> bytes;
     return bytes;
 }
 

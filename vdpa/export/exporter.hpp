@@ -48,6 +48,9 @@ private:
     void begin();
     void open_disk();
     void make_device();
+    /// The kernel takes a device whose daemon does not answer in time for broken, and some of its
+    /// messages wait for requests, which wait for a server.
+    void allow_for_the_network() const;
     void serve_messages();
     void attach();
     void undo() noexcept;

@@ -67,8 +67,9 @@ void on_bus_error(int /*signal*/, siginfo_t* cause, void* /*context*/) noexcept 
     const auto address = reinterpret_cast<std::uintptr_t>(cause->si_addr);
     const Range range = lent_around(address);
     if (cause->si_code != BUS_ADRERR || range.end == 0 || !put_zeros_at(address, range)) {
-        // Not ours: it happens again as soon as this returns, and ends the process.
+        // Not ours, or sent by somebody: it ends the process as soon as this returns.
         (void)::signal(SIGBUS, SIG_DFL);
+        (void)::raise(SIGBUS);
         return;
     }
     if (!told.test_and_set()) {
