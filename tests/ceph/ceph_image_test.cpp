@@ -174,8 +174,8 @@ TEST_F(CephImage, IsReadAsItWasImported) {
 TEST_F(CephImage, OutlivesItsOsdUnderLoad) {
     SoftDisk disk(options());
     disk.start();
-    VerifiedLoad first(disk, 0);
-    VerifiedLoad second(disk, 1);
+    VerifiedLoad first(disk, 0, 60s);
+    VerifiedLoad second(disk, 1, 60s);
     std::atomic<bool> stop = false;
     std::thread guest([&] { first.run(stop); });
     std::thread other([&] { second.run(stop); });

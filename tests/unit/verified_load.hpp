@@ -17,7 +17,10 @@ public:
     static constexpr unsigned depth = 8;
     static constexpr std::size_t length = 4096;
 
-    explicit VerifiedLoad(SoftDisk& disk, unsigned queue = 0) : disk_(disk), queue_(queue) {
+    /// `patience`: with one request.
+    explicit VerifiedLoad(SoftDisk& disk, unsigned queue = 0,
+                          std::chrono::seconds patience = std::chrono::seconds(10))
+        : disk_(disk), queue_(queue), patience_(patience) {
         for (unsigned i = 0; i < depth; ++i) buffers_.push_back(disk_.memory().allocate(length));
     }
     void round() {
@@ -52,7 +55,7 @@ private:
             disk_.driver(queue_).publish_and_kick();
         }
         for (unsigned i = 0; i < depth; ++i) {
-            ASSERT_TRUE(disk_.driver(queue_).wait_used(std::chrono::seconds(60)));
+            ASSERT_TRUE(disk_.driver(queue_).wait_used(patience_));
         }
         for (const auto& request : requests) {
             ASSERT_EQ(disk_.memory().load<std::uint8_t>(request.status), VIRTIO_BLK_S_OK);
@@ -61,6 +64,7 @@ private:
 
     SoftDisk& disk_;
     unsigned queue_;
+    std::chrono::seconds patience_;
     std::vector<Iova> buffers_;
     std::atomic<unsigned> rounds_ = 0;
 };
