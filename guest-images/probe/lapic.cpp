@@ -47,9 +47,9 @@ void command(uint32_t destination, uint64_t bits) {
     write(Register::interrupt_command, uint64_t{destination} << 32 | level_assert | bits);
 }
 
-// A processor that is emulated may forget that `sti` holds interrupts back for one instruction more
-// (QEMU's does, when it leaves the guest in between), and take the timer's before the `hlt` that
-// waits for it. So it comes again until it is disarmed.
+// On an emulated processor the timer's interrupt has been seen to come before the `hlt` that waits
+// for it, as if `sti` did not hold it back for one instruction more. So it comes again until it is
+// disarmed.
 void come_again(void* /*context*/) {
     write(Register::timer_initial_count, 1'000 * timer_ticks_per_microsecond);
 }

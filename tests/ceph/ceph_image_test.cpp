@@ -179,13 +179,7 @@ TEST_F(CephImage, OutlivesItsOsdUnderLoad) {
     std::atomic<bool> stop = false;
     std::thread guest([&] { first.run(stop); });
     std::thread other([&] { second.run(stop); });
-    const auto expect_progress = [&] {
-        const unsigned before = first.rounds();
-        const unsigned others = second.rounds();
-        EXPECT_TRUE(eventually([&] {
-            return (first.rounds() > before + 1 && second.rounds() > others + 1) || HasFailure();
-        }));
-    };
+    const auto expect_progress = [&] { EXPECT_TRUE(first.goes_on() && second.goes_on()); };
     for (unsigned i = 0; i < test::repeated(3); ++i) {
         expect_progress();
         cluster_->restart_osd();

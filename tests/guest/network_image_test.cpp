@@ -1,12 +1,10 @@
 // Machines whose disk is an NBD server's export.
 #include <algorithm>
-#include <csignal>
-#include <filesystem>
-#include <thread>
 
 #include <fmt/format.h>
 
 #include "tests/guest/qmp_machine.hpp"
+#include "tests/support/nbd_server.hpp"
 #include "tests/support/repeated.hpp"
 
 namespace viaduct::test {
@@ -15,33 +13,23 @@ namespace {
 /// nbdkit over a fresh pattern image.
 class Export {
 public:
-    Export() {
-        make_pattern_image(disk(), 16U << 20);
-        start();
-    }
-    void start() {
-        std::filesystem::remove(socket());
-        process_ = std::make_unique<Process>(
-            std::vector<std::string>{"nbdkit", "-f", "-U", socket(), "file", disk()}, Seconds(300));
-        while (!std::filesystem::exists(socket()) && process_->running()) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(2));
-        }
-    }
-    void kill() {
-        process_->send_signal(SIGKILL);
-        (void)process_->wait();
+    void restart() {
+        server_.kill();
+        server_.start();
     }
     [[nodiscard]] std::string device(const std::string& properties = "") const {
-        return "vdpa,image=nbd+unix:///?socket=" + socket() +
-               (properties.empty() ? "" : "," + properties);
+        return "vdpa,image=" + server_.uri() + (properties.empty() ? "" : "," + properties);
     }
 
 private:
-    [[nodiscard]] std::string disk() const { return directory_.path("disk.raw"); }
-    [[nodiscard]] std::string socket() const { return directory_.path("nbd"); }
+    [[nodiscard]] std::string make_image() const {
+        std::string path = directory_.path("disk.raw");
+        make_pattern_image(path, 16U << 20);
+        return path;
+    }
 
     TemporaryDirectory directory_;
-    std::unique_ptr<Process> process_;
+    NbdServer server_ = nbdkit({"file", make_image()});
 };
 
 class NbdDisk : public testing::TestWithParam<const char*> {};
@@ -87,8 +75,7 @@ TEST(NbdDiskUnderLoad, IsSwitchedAndItsServerRestarted) {
         const char* const mode = i % 2 == 0 ? "slow" : "fast";
         (void)qmp.execute("vdpa-set-datapath", {{"id", "disk0"}, {"mode", mode}});
         if (i % 5 != 4) continue;
-        disk.kill();
-        disk.start();
+        disk.restart();
     }
     (void)qmp.execute("quit");
     const Outcome outcome = process.wait();

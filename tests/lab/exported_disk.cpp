@@ -30,6 +30,13 @@ void ExportedDisk::start() {
     node_ = out.substr(0, out.find('\n'));
 }
 
+void ExportedDisk::bind_to_vhost() {
+    const Outcome bound = run({VIADUCT_CTL, "devices", "bind", name_, "vhost"});
+    if (bound.status != 0) throw Error("{} is not bound to vhost: {}", name_, bound.err);
+    node_ = bound.out.substr(bound.out.find("/dev/"));
+    node_.resize(node_.find('\n'));
+}
+
 void ExportedDisk::kill() {
     process_->send_signal(SIGKILL);
     process_->wait();

@@ -19,8 +19,11 @@ public:
                  const std::vector<std::string>& options = {});
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
-    /// "/dev/vhost-vdpa-0" or "/dev/vda", as the daemon printed it.
+    /// "/dev/vhost-vdpa-0" or "/dev/vda", as the daemon printed it or as it has been since
+    /// bind_to_vhost.
     [[nodiscard]] const std::string& node() const noexcept { return node_; }
+    /// `viaductctl devices bind NAME vhost`; throws Error with what it said if it fails.
+    void bind_to_vhost();
     /// For viaduct's --device.
     [[nodiscard]] std::string option(const std::string& properties = "") const;
 

@@ -1,7 +1,5 @@
-// Machines on disks that viaduct-export serves, whose daemon is killed under load and comes back;
-// and one disk that is this host's first and a machine's root file system afterwards.
+// A machine on a disk that viaduct-export serves, whose daemon is killed under load and comes back.
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -15,8 +13,6 @@
 
 namespace viaduct::test {
 namespace {
-
-const std::string guest_images = VIADUCT_SOURCE_DIR "/guest-images/linux/";
 
 /// vda in the guest.
 struct World {
@@ -101,53 +97,6 @@ TEST_F(ExportedGuest, LeavesTheDiskToTheNextMachine) {
     EXPECT_EQ(guest().wait().status, 0);
     const Outcome stopped = world().disk.stop();
     EXPECT_EQ(stopped.status, 0) << stopped.err;
-}
-
-std::string make_executable(const std::string& path, const std::string& text) {
-    std::ofstream(path) << text;
-    std::filesystem::permissions(path, std::filesystem::perms(0755));
-    return path;
-}
-
-TEST(ExportedRoot, IsFilledOnThisHostAndBootedFromByAMachine) {
-    const TemporaryDirectory directory;
-    const std::string image = make_image(directory, "raw", 64);
-    ExportedDisk disk("root0", image, {"--attach", "virtio"});
-    const std::string root = directory.path("root");
-    const Outcome filled =
-        run({"bash", "-euc",
-             "modprobe ext4; mke2fs -q -t ext4 " + disk.node() + "; mkdir " + root + "; mount " +
-                 disk.node() + " " + root + "; cd " + root +
-                 "; mkdir bin dev proc; cp /bin/busybox bin; printf '%s\\n' '#!/bin/busybox sh' "
-                 "'busybox mount -t proc proc /proc' 'busybox mount -t devtmpfs dev /dev' "
-                 "'echo root is on $(busybox grep \" / ext4\" /proc/mounts)' "
-                 "'echo it was here >/was' 'busybox sync' 'busybox poweroff -f' >init; "
-                 "chmod +x init; cd /; umount " +
-                 root});
-    ASSERT_EQ(filled.status, 0) << filled.err;
-    const Outcome bound = run({VIADUCT_CTL, "devices", "bind", "root0", "vhost"});
-    ASSERT_EQ(bound.status, 0) << bound.err;
-    const std::string init = make_executable(directory.path("init"),
-                                             "#!/bin/busybox sh\n"
-                                             "mount -t devtmpfs dev /dev\n"
-                                             "for m in /modules/*.ko; do insmod $m; done\n"
-                                             "mount -t ext4 /dev/vda /mnt\n"
-                                             "exec switch_root /mnt /init\n");
-    const std::string initrd = directory.path("initrd");
-    const Outcome packed = run({guest_images + "with-script", init, initrd, init});
-    ASSERT_EQ(packed.status, 0) << packed.err;
-    const std::string node =
-        run({"bash", "-c", "echo /dev/$(cd /sys/bus/vdpa/devices/root0; ls -d vhost-vdpa-*)"}).out;
-    const Outcome machine =
-        run({viaduct_program(), "run", "--kernel",
-             VIADUCT_SOURCE_DIR "/build/guest-images/linux/vmlinux", "--initrd", initrd, "--append",
-             "console=ttyS0 quiet panic=-1", "--memory", "256M", "--device",
-             "vdpa,path=" + node.substr(0, node.find('\n'))},
-            Seconds(180));
-    EXPECT_EQ(machine.status, 0) << machine.out << machine.err;
-    EXPECT_THAT(machine.out, testing::HasSubstr("root is on /dev/vda"));
-    EXPECT_EQ(disk.stop().status, 0);
-    EXPECT_EQ(run({"debugfs", "-R", "cat /was", image}).out, "it was here\n");
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "devices/virtio/spec.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/unit/ring_driver.hpp"
 #include "vdpa/soft/soft_device.hpp"
 
@@ -215,16 +216,6 @@ private:
 };
 
 using SoftDisk = DrivenDisk<soft::SoftDevice>;
-
-/// Waits up to ten seconds for what nobody signals.
-template <typename Condition>
-bool eventually(Condition&& condition) {
-    for (unsigned naps = 0; naps < 10000; ++naps) {
-        if (condition()) return true;
-        ::usleep(1000);
-    }
-    return false;
-}
 
 /// The text of the Error that `action` throws; empty when it throws none.
 template <typename Action>

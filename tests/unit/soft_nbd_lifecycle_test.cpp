@@ -53,22 +53,8 @@ TEST_P(LostServer, ThatComesBackInTimeIsNotNoticedByTheGuest) {
     SoftDisk disk(options(30s), 64);
     disk.start();
     testing::internal::CaptureStderr();
-    test::VerifiedLoad load(disk);
-    std::atomic<bool> stop = false;
-    std::thread guest([&] { load.run(stop); });
     const unsigned times = test::repeated(4);
-    for (unsigned i = 0; i < times; ++i) {
-        const unsigned before = load.rounds();
-        EXPECT_TRUE(eventually([&] { return load.rounds() > before + 1 || HasFailure(); }));
-        server_.kill();
-        if (i % 2 != 0) ::usleep(150'000);
-        server_.start();
-    }
-    const unsigned before = load.rounds();
-    EXPECT_TRUE(eventually([&] { return load.rounds() > before + 1 || HasFailure(); }));
-    stop = true;
-    guest.join();
-    EXPECT_EQ(disk.device().counters(0).failed.load(), 0U);
+    test::restart_under_load(server_, disk, times);
     const std::string log = testing::internal::GetCapturedStderr();
     EXPECT_EQ(count_of(log, "is lost"), std::min(times, 5U)) << log;
     EXPECT_EQ(count_of(log, "connection to the server is back"), std::min(times, 5U)) << log;

@@ -1,8 +1,6 @@
 /// NBD servers that want TLS, with pre-shared keys: nbds://.
-#include <atomic>
 #include <fstream>
 #include <string>
-#include <thread>
 
 #include <gmock/gmock.h>
 
@@ -12,7 +10,6 @@ namespace viaduct::soft {
 namespace {
 
 using test::Bytes;
-using test::eventually;
 using test::NbdServer;
 using test::random_bytes;
 using test::SoftDisk;
@@ -55,20 +52,7 @@ TEST_F(NbdTls, CarriesWhatTheGuestWritesAndReads) {
 TEST_F(NbdTls, IsSpokenAgainWithAServerThatCameBack) {
     SoftDisk disk(options(keys_));
     disk.start();
-    test::VerifiedLoad load(disk);
-    std::atomic<bool> stop = false;
-    std::thread guest([&] { load.run(stop); });
-    for (unsigned i = 0; i < 3; ++i) {
-        const unsigned before = load.rounds();
-        EXPECT_TRUE(eventually([&] { return load.rounds() > before + 1 || HasFailure(); }));
-        server_.kill();
-        server_.start();
-    }
-    const unsigned before = load.rounds();
-    EXPECT_TRUE(eventually([&] { return load.rounds() > before + 1 || HasFailure(); }));
-    stop = true;
-    guest.join();
-    EXPECT_EQ(disk.device().counters(0).failed.load(), 0U);
+    test::restart_under_load(server_, disk, 3);
 }
 
 TEST_F(NbdTls, WithAnotherKeyOrWithoutOneIsRefused) {

@@ -39,7 +39,11 @@ public:
     void run(const std::atomic<bool>& stop) {
         while (!stop && !testing::Test::HasFailure()) round();
     }
-    [[nodiscard]] unsigned rounds() const { return rounds_; }
+    /// Whether a round that begins from now on is done in ten seconds.
+    [[nodiscard]] bool goes_on() const {
+        const unsigned before = rounds_;
+        return eventually([&] { return rounds_ > before + 1; });
+    }
 
 private:
     void fill(unsigned buffer, std::uint32_t value) {
