@@ -58,8 +58,12 @@ foreach(preset IN ITEMS asan+ubsan tsan)
 endforeach()
 set_property(TEST tsan.unit tsan.guest tsan.rates PROPERTY LABELS soak)
 
-add_test(NAME ceph COMMAND ${CMAKE_SOURCE_DIR}/build/ceph/ceph_tests --gtest_brief=1)
+set(ceph_tests ${CMAKE_SOURCE_DIR}/build/ceph/ceph_tests --gtest_brief=1)
+add_test(NAME ceph COMMAND ${ceph_tests} --gtest_filter=CephImage.*)
 set_tests_properties(ceph PROPERTIES TIMEOUT 300 LABELS soak)
+add_test(NAME lab.ceph COMMAND lab/run 600 ${ceph_tests} --gtest_filter=ExportedCephImage.*
+    WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+set_tests_properties(lab.ceph PROPERTIES TIMEOUT 2000 LABELS soak RESOURCE_LOCK lab COST 1000)
 
 foreach(name IN ITEMS relay qmp)
     add_test(NAME fuzz.${name} COMMAND ${CMAKE_SOURCE_DIR}/scripts/fuzz ${name} --seconds 120)

@@ -1,8 +1,7 @@
 /// The embedded disk over images of a real Ceph cluster, which is made for these tests.
-#include <signal.h>
-
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -12,10 +11,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.hpp"
+#include "tests/ceph/ceph_cluster.hpp"
 #include "tests/support/repeated.hpp"
 #include "tests/support/temporary_directory.hpp"
-#include "tests/support/vm_process.hpp"
 #include "tests/unit/soft_disk.hpp"
 #include "tests/unit/verified_load.hpp"
 #include "vdpa/soft/image/rbd/rbd_image.hpp"
@@ -25,6 +23,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::Bytes;
+using test::CephCluster;
 using test::eventually;
 using test::random_bytes;
 using test::SoftDisk;
@@ -33,55 +32,11 @@ using testing::HasSubstr;
 
 constexpr std::size_t image_bytes = std::size_t{64} << 20;
 
-/// One monitor and one OSD, as tests/ceph/cluster makes them.
-class Cluster {
-public:
-    Cluster() { tell("start"); }
-    Cluster(const Cluster&) = delete;
-    Cluster& operator=(const Cluster&) = delete;
-    ~Cluster() {
-        try {
-            signal_osd(SIGCONT);
-            tell("stop");
-        } catch (const Error& failure) {
-            ADD_FAILURE() << failure.what();
-        }
-    }
-
-    void restart_osd() const { tell("restart-osd"); }
-    void signal_osd(int signal) const {
-        std::ifstream file(directory_.path("osd.0.pid"));
-        pid_t osd = 0;
-        if (!(file >> osd) || ::kill(osd, signal) != 0) throw Error("there is no OSD to signal");
-    }
-    /// Ceph's `rbd`.
-    std::string rbd(std::vector<std::string> arguments) const {
-        arguments.insert(arguments.begin(), {"rbd", "--no-progress", "--conf", conf()});
-        return said(arguments);
-    }
-    [[nodiscard]] std::string conf() const { return directory_.path("ceph.conf"); }
-    [[nodiscard]] std::string image(const std::string& name) const {
-        return "rbd:rbd/" + name + ":conf=" + conf();
-    }
-
-private:
-    void tell(const std::string& what) const {
-        said({VIADUCT_SOURCE_DIR "/tests/ceph/cluster", what, directory_.path("")});
-    }
-    static std::string said(const std::vector<std::string>& command) {
-        const test::Outcome outcome = test::run(command, test::Seconds(120));
-        if (outcome.status != 0) throw Error("{}: {}{}", command[0], outcome.out, outcome.err);
-        return outcome.out;
-    }
-
-    test::TemporaryDirectory directory_;
-};
-
 class CephImage : public testing::Test {
 protected:
     static void SetUpTestSuite() {
         provide_rbd();
-        cluster_ = std::make_unique<Cluster>();
+        cluster_ = std::make_unique<CephCluster>();
     }
     static void TearDownTestSuite() { cluster_.reset(); }
     void SetUp() override {
@@ -111,7 +66,7 @@ protected:
         return bytes;
     }
 
-    static inline std::unique_ptr<Cluster> cluster_;
+    static inline std::unique_ptr<CephCluster> cluster_;
     test::TemporaryDirectory directory_;
 };
 

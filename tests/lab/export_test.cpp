@@ -87,16 +87,14 @@ TEST_F(Export, IsADiskOfThisHost) {
     const std::string name = disk.node().substr(5);
     EXPECT_EQ(shell("cat /sys/block/" + name + "/serial"), "S123");
     EXPECT_EQ(shell("cat /sys/block/" + name + "/size"), "131072\n");
+    const Outcome verified = run(disk.verified_io(4), Seconds(120));
+    EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
     shell("modprobe ext4; mke2fs -q -t ext4 " + disk.node());
     // Used from a mount name space of its own, as a container's would be.
     shell("unshare --mount bash -euc 'mkdir -p /tmp/mnt; mount " + disk.node() +
           " /tmp/mnt; head -c 4M /dev/urandom >/tmp/mnt/file; sha256sum </tmp/mnt/file >/tmp/sum; "
           "echo 3 >/proc/sys/vm/drop_caches; sha256sum </tmp/mnt/file | cmp - /tmp/sum; "
           "umount /tmp/mnt'");
-    shell(
-        "fio --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw --bsrange=512-64k --size=4M "
-        "--offset=32M --verify=crc32c --verify_fatal=1 --minimal --name=a --filename=" +
-        disk.node());
     EXPECT_EQ(disk.log(), "");
     expect_gone(disk);
     shell("e2fsck -f -n " + path);
@@ -124,10 +122,7 @@ TEST_F(Export, SaysWhoUsesItWhenAskedToStop) {
 TEST_F(Export, GoesOnAfterAKillWhileThisHostUsesIt) {
     ExportedDisk disk("disk0", image(64), {"--attach", "virtio", "--queues", "2"});
     for (unsigned round = 0; round < repeated(3); ++round) {
-        Process load({"fio", "--direct=1", "--ioengine=libaio", "--iodepth=16", "--rw=randrw",
-                      "--bsrange=512-64k", "--size=8M", "--verify=crc32c", "--verify_fatal=1",
-                      "--minimal", "--name=a", "--filename=" + disk.node()},
-                     Seconds(120));
+        Process load(disk.verified_io(8), Seconds(120));
         std::this_thread::sleep_for(std::chrono::milliseconds(700));
         disk.kill();
         std::this_thread::sleep_for(std::chrono::milliseconds(300));

@@ -21,6 +21,21 @@ std::string ExportedDisk::option(const std::string& properties) const {
     return "vdpa,path=" + node_ + ",id=" + name_ + (properties.empty() ? "" : "," + properties);
 }
 
+std::vector<std::string> ExportedDisk::verified_io(unsigned mebibytes) const {
+    return {"fio",
+            "--direct=1",
+            "--ioengine=libaio",
+            "--iodepth=16",
+            "--rw=randrw",
+            "--bsrange=512-64k",
+            "--size=" + std::to_string(mebibytes) + "M",
+            "--verify=crc32c",
+            "--verify_fatal=1",
+            "--minimal",
+            "--name=a",
+            "--filename=" + node_};
+}
+
 void ExportedDisk::start() {
     process_ = std::make_unique<Process>(command_, Seconds(3600));
     if (!process_->wait_for_output("\n", Seconds(60))) {

@@ -27,6 +27,9 @@ public:
     /// For viaduct's --device.
     [[nodiscard]] std::string option(const std::string& properties = "") const;
 
+    /// fio's command that writes to a disk of this host at random, reads back and compares.
+    [[nodiscard]] std::vector<std::string> verified_io(unsigned mebibytes) const;
+
     [[nodiscard]] bool lives() const { return process_->running(); }
     [[nodiscard]] pid_t pid() const { return process_->pid(); }
     [[nodiscard]] std::string log() const { return process_->err(); }

@@ -20,12 +20,6 @@ using testing::HasSubstr;
 
 class ExportedNetworkImage : public testing::Test {
 protected:
-    static std::vector<std::string> verified_io(const ExportedDisk& disk) {
-        return {"fio",          "--direct=1",      "--ioengine=libaio",
-                "--iodepth=16", "--rw=randrw",     "--bsrange=512-64k",
-                "--size=8M",    "--verify=crc32c", "--verify_fatal=1",
-                "--minimal",    "--name=a",        "--filename=" + disk.node()};
-    }
     /// A disk that a test left is not the next one's.
     void TearDown() override { (void)run({export_program(), "stop", "net0"}, Seconds(90)); }
     static void expect_gone(ExportedDisk& disk) {
@@ -46,7 +40,7 @@ TEST_F(ExportedNetworkImage, OfQcow2IsADiskOfThisHostAndOfAMachine) {
         run({"bash", "-euc",
              "modprobe ext4; mke2fs -q -t ext4 " + disk.node() + "; e2fsck -f -n " + disk.node()});
     EXPECT_EQ(filled.status, 0) << filled.out << filled.err;
-    const Outcome verified = run(verified_io(disk), Seconds(120));
+    const Outcome verified = run(disk.verified_io(8), Seconds(120));
     EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
     disk.bind_to_vhost();
     for (const char* scenario : {"read-write", "flush", "discard", "write-zeroes"}) {
@@ -66,7 +60,7 @@ TEST_F(ExportedNetworkImage, SurvivesItsServersDeathAndItsOwn) {
                                              make_image(directory_, "raw", 32)});
     ExportedDisk disk("net0", server.uri(), {"--attach", "virtio"});
     for (unsigned round = 0; round < repeated(2); ++round) {
-        Process load(verified_io(disk), Seconds(180));
+        Process load(disk.verified_io(8), Seconds(180));
         std::this_thread::sleep_for(std::chrono::milliseconds(700));
         server.kill();
         std::this_thread::sleep_for(std::chrono::milliseconds(500));
