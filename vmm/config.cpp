@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <charconv>
+#include <initializer_list>
 #include <iostream>
 #include <limits>
 #include <map>
@@ -71,22 +72,41 @@ void check_reconnect_delay(const DeviceConfig& device, const Properties& propert
         text);
 }
 
-/// "--name" of every option that `app` knows.
-std::vector<std::string> option_names(const CLI::App& app) {
+/// "--name" of the option nearest to what was typed, of all that `apps` know.
+std::string nearest_option(std::string_view typed, std::initializer_list<const CLI::App*> apps) {
     std::vector<std::string> names;
-    for (const CLI::Option* option : app.get_options()) {
-        for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const CLI::App* app : apps) {
+        for (const CLI::Option* option : app->get_options()) {
+            for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+        }
     }
-    return names;
+    const std::vector<std::string_view> views(names.begin(), names.end());
+    return std::string(nearest_name(typed, views));
 }
 
 void refuse_leftovers(const CLI::App& app) {
     const auto leftovers = app.remaining();
     if (leftovers.empty()) return;
-    const auto names = option_names(app);
-    const std::vector<std::string_view> views(names.begin(), names.end());
     throw Error("unknown option '{}': did you mean '{}'? (viaduct run --help lists all)",
-                leftovers.front(), nearest_name(leftovers.front(), views));
+                leftovers.front(), nearest_option(leftovers.front(), {&app}));
+}
+
+/// `first` stands where the command should: a word that is none, or an option.
+void refuse_misplaced(const CLI::App& app, const CLI::App& run, std::string_view first) {
+    const auto leftovers = app.remaining();
+    // What stands behind the command is none of this.
+    if (leftovers.empty() || leftovers.front() != first) return;
+    if (!first.starts_with('-')) {
+        throw Error("unknown command '{}': did you mean 'run'? (viaduct run --help tells more)",
+                    first);
+    }
+    const std::string nearest = nearest_option(first, {&app, &run});
+    if (app.get_option_no_throw(nearest) != nullptr) {
+        throw Error("unknown option '{}': did you mean '{}'? (viaduct --help lists all)", first,
+                    nearest);
+    }
+    throw Error("option '{}' stands before the command: did you mean 'viaduct run {} ...'?", first,
+                nearest);
 }
 
 void refuse_duplicates(const std::vector<DeviceConfig>& devices) {
@@ -294,6 +314,7 @@ std::optional<Config> parse_command_line(int argc, char** argv) {
         std::cout << "viaduct " << version.what() << '\n';
         return std::nullopt;
     } catch (const CLI::ParseError& wrong) {
+        refuse_misplaced(app, run, argc > 1 ? argv[1] : "");
         refuse_leftovers(run);
         throw Error("{} (viaduct run --help tells more)", wrong.what());
     }

@@ -63,7 +63,7 @@ std::uint64_t parse_size(const std::string& text);
 DeviceConfig parse_device(const std::string& text, std::size_t index);
 
 /// Of the program's arguments. Nothing when --help or --version was asked for and printed. Throws
-/// Error for what makes no sense, naming the nearest valid option.
+/// Error for what makes no sense, naming the nearest valid command or option.
 std::optional<Config> parse_command_line(int argc, char** argv);
 
 }  // namespace viaduct::vmm

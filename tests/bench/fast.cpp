@@ -96,7 +96,7 @@ Window watch_guest(const LabDevice& device, std::uint64_t guest_reads) {
     if (vmm.out().find("us-per-read") != std::string::npos) {
         throw Error(
             "the guest was through with its {} reads before the end was measured: it is too "
-            "quick here, use --guest-reads with a greater number",
+            "quick here, give bench::fast() in tests/bench/main.cpp more of them",
             guest_reads);
     }
     const test::Outcome outcome = vmm.wait();

@@ -136,6 +136,41 @@ TEST(Config, AnUnknownOptionNamesTheNearest) {
     EXPECT_THAT([] { run({"leftover"}); }, ThrowsMessage<Error>(HasSubstr("'leftover'")));
 }
 
+TEST(Config, AnUnknownCommandNamesTheNearest) {
+    EXPECT_THAT(
+        [] {
+            parse({"rnu", "--kernel", "k"});
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr("command 'rnu'"), HasSubstr("'run'"))));
+    EXPECT_THAT([] { parse({"rnu"}); }, ThrowsMessage<Error>(HasSubstr("command 'rnu'")));
+}
+
+TEST(Config, AnOptionBeforeTheCommandSaysWhereItBelongs) {
+    for (const auto* const option : {"--memory", "--memroy"}) {
+        EXPECT_THAT(
+            [&] {
+                parse({option, "1G", "run", "--kernel", "k"});
+            },
+            ThrowsMessage<Error>(AllOf(HasSubstr(option), HasSubstr("stands before the command"),
+                                       HasSubstr("'viaduct run --memory ..."))));
+    }
+    EXPECT_THAT(
+        [] {
+            parse({"--memory", "1G"});
+        },
+        ThrowsMessage<Error>(HasSubstr("'viaduct run --memory ...")));
+    EXPECT_THAT([] { parse({"--vesion"}); },
+                ThrowsMessage<Error>(AllOf(HasSubstr("'--vesion'"), HasSubstr("'--version'"))));
+}
+
+TEST(Config, WhatStandsBehindTheCommandIsNoCommand) {
+    EXPECT_THAT(
+        [] {
+            parse({"run", "--kernel", "k", "--", "leftover"});
+        },
+        ThrowsMessage<Error>(HasSubstr("not expected: leftover")));
+}
+
 TEST(Config, CpusAreFrom1To64) {
     EXPECT_EQ(run({"--cpus", "64"}).cpus, 64U);
     for (const auto* const cpus : {"0", "65", "-1", "many"}) {

@@ -61,6 +61,18 @@ TEST(SerialToFile, StartsAFileAnewAndNeedsNoMainLoop) {
     EXPECT_EQ(contents(path), "booted\n");
 }
 
+TEST(SerialToFile, AFileIsLeftAsItIsUntilAMachineHasIt) {
+    Console console;
+    const std::string path = console.path("log");
+    std::ofstream(path) << "what was there before";
+    { const auto refused = open_serial("file:" + path, console.io); }
+    EXPECT_EQ(contents(path), "what was there before");
+    console.open("file:" + path);
+    EXPECT_EQ(contents(path), "");
+    console.print("booted\n");
+    EXPECT_EQ(contents(path), "booted\n");
+}
+
 TEST(SerialToFile, AFullDiskIsCounted) {
     Console console;
     console.open("file:/dev/full");
@@ -245,6 +257,13 @@ TEST(SerialToSocket, AClientThatCannotBeAcceptedYetWaitsAndCostsNothing) {
     EXPECT_GE(wakes, 1U);
     EXPECT_LT(wakes, 10U);
     EXPECT_EQ(console.guest_reads(1), "x");
+}
+
+TEST(SerialToPty, IsNamedWhenAMachineHasIt) {
+    boost::asio::io_context io;
+    testing::internal::CaptureStderr();
+    { const auto refused = open_serial("pty", io); }
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
 TEST(SerialToPty, CarriesBothWaysAndKeepsOutputForWhoComesNext) {

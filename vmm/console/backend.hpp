@@ -4,8 +4,8 @@
 ///   stdio       the terminal, in raw mode while it is in the foreground (Ctrl-a x quits, Ctrl-a h
 ///               tells the rest), or whatever stands at standard input and output; a pipe or file
 ///               is taken byte for byte but for these keys
-///   file:PATH   output only, from an empty file on
-///   pty         a pseudoterminal; its name is printed on stderr
+///   file:PATH   output only, from an empty file on; it is emptied when the machine has it
+///   pty         a pseudoterminal; its name is printed on stderr when the machine has it
 ///   unix:PATH   a listening socket, one client at a time, any number one after another
 ///
 /// How output waits for a slow reader, and what happens to it without one, is told in output.hpp.
@@ -25,7 +25,8 @@ namespace viaduct::console {
 
 class SerialBackend : public devices::Serial::Peer {
 public:
-    /// Before the vCPUs run. From now on input reaches the port, which outlives the attachment.
+    /// When the machine is complete, before the vCPUs run. From now on input reaches the port,
+    /// which outlives the attachment. Throws Error.
     virtual void attach(devices::Serial& serial) = 0;
     /// For good: the port is not called any more, and the terminal is put back.
     virtual void detach() noexcept = 0;

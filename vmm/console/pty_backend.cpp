@@ -64,14 +64,20 @@ class PtyBackend final : public StreamBackend {
 public:
     PtyBackend(boost::asio::io_context& io, Descriptor master, const std::string& name)
         : StreamBackend(io, name, Output::Reader::comes_and_goes),
+          name_(name),
           master_(std::move(master)),
           opened_(watch_opening(io, name)) {
-        fmt::print(stderr, "serial: {}\n", name);
         wait_for_client();
     }
     PtyBackend(const PtyBackend&) = delete;
     PtyBackend& operator=(const PtyBackend&) = delete;
     ~PtyBackend() override { finish(); }
+
+    /// Only now is it named: of a start that is refused nothing is left to connect to.
+    void attach(devices::Serial& serial) override {
+        fmt::print(stderr, "serial: {}\n", name_);
+        StreamBackend::attach(serial);
+    }
 
 private:
     void wait_for_client() {
@@ -95,6 +101,7 @@ private:
         });
     }
 
+    const std::string name_;
     Descriptor master_;
     Descriptor opened_;
     bool connected_ = false;

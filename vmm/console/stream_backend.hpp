@@ -13,7 +13,7 @@ class StreamBackend : public SerialBackend {
 public:
     bool transmit(std::byte byte) noexcept final { return output_.transmit(byte); }
     void room_for_input() noexcept final { input_.room_for_input(); }
-    void attach(devices::Serial& serial) final;
+    void attach(devices::Serial& serial) override;
     void detach() noexcept override;
     [[nodiscard]] std::uint64_t lost() const noexcept final { return output_.lost(); }
 
