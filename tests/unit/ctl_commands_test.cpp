@@ -339,14 +339,14 @@ TEST(CtlBlock, ShowsDisksAndTheirLimits) {
 
 TEST(CtlBlockstats, ShowsWhatEachOperationTook) {
     const json::value reply = json::parse(R"([{"device": "disk0",
-        "stats": {"rd_operations": 4, "rd_bytes": 4096, "rd_total_time_ns": 8000,
+        "stats": {"rd_operations": 3, "rd_bytes": 4096, "rd_total_time_ns": 8000,
                   "failed_rd_operations": 1, "throttled_requests": 2, "throttled_time_ns": 5000000,
                   "rd_latency_histogram": {"boundaries": [1000, 3000], "bins": [0, 4, 0]}},
         "queues": [{"index": 3, "stats": {"wr_operations": 9}}]}])");
     const AnsweringMachine machine({{"query-blockstats", reply}});
     const std::string out = run_ctl(machine.path(), {"blockstats"}).out;
     EXPECT_THAT(out,
-                HasSubstr("disk0     all  read              4       1  4 KiB  2.00 µs  2.00 µs"));
+                HasSubstr("disk0     all  read              3       1  4 KiB  2.00 µs  2.00 µs"));
     EXPECT_THAT(out, HasSubstr("disk0           2  5.00 ms"));
     const AnsweringMachine again({{"query-blockstats", reply}});
     EXPECT_THAT(run_ctl(again.path(), {"blockstats", "--queues"}).out,

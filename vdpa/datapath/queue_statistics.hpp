@@ -28,10 +28,11 @@ private:
 
 /// Requests of one kind.
 struct RequestStatistics {
-    Counter operations;  // completed
-    Counter failed;      // of those
-    Counter bytes;
-    Counter nanoseconds;  // from the taking to the completion, the throttle's time included
+    Counter operations;  // carried out
+    Counter failed;      // answered with an error
+    Counter bytes;       // of what was carried out
+    // From the taking to the completion, the throttle's time included; of both.
+    Counter nanoseconds;
     LatencyHistogram latency;
 };
 
@@ -40,6 +41,7 @@ struct QueueStatistics {
     Counter spurious_kicks;      // of those, with nothing to be taken
     Counter batches;             // of chains that were taken at once
     Counter chains;              // taken from the guest
+    Counter bytes;               // that the device was given to read, and those it has written
     Counter device_kicks;        // sent
     Counter interrupts;          // sent to the guest
     Counter suppressed;          // batches of completions for which the guest wanted none

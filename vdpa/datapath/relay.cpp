@@ -92,6 +92,7 @@ bool Relay::take_one(Clock::time_point now) noexcept {
     slot.taken_at = guest_.next_avail();
     guest_.take();
     slot.guest_head = chain.head;
+    slot.readable = virtio::total_length(chain.readable);
     slot.writable = virtio::total_length(chain.writable);
     slot.request = parse(setup_.personality, chain);
     slot.taken = now;
@@ -199,6 +200,7 @@ void Relay::give_back(const virtio::UsedElement& element, Clock::time_point now)
     record(slot, now);
     const std::uint64_t length = std::min<std::uint64_t>(element.length, slot.writable);
     guest_.put_used(slot.guest_head, static_cast<std::uint32_t>(length));
+    setup_.statistics.bytes.add(slot.readable + length);
     slot.in_flight = false;
     --in_flight_;
     shadow_.release(static_cast<std::uint16_t>(element.id));
@@ -212,14 +214,15 @@ void Relay::break_down(DeviceFault fault) noexcept {
 void Relay::record(const Slot& slot, Clock::time_point now) noexcept {
     RequestStatistics& statistics = setup_.statistics.of(slot.request.kind);
     const std::uint64_t time = nanoseconds(now - slot.taken);
-    statistics.operations.add();
-    statistics.bytes.add(slot.request.bytes);
     statistics.nanoseconds.add(time);
     statistics.latency.count(time);
     // The status is for the books only: the guest can write it too.
     if (slot.request.status != nullptr && *slot.request.status != std::byte{0}) {
         statistics.failed.add();
+        return;
     }
+    statistics.operations.add();
+    statistics.bytes.add(slot.request.bytes);
 }
 
 bool Relay::prepare_to_sleep() noexcept {

@@ -92,7 +92,8 @@ private:
         bool in_flight = false;
         std::uint16_t guest_head = 0;
         virtio::RingIndex taken_at;  // of the guest's avail ring
-        std::uint64_t writable = 0;  // bytes
+        std::uint64_t readable = 0;  // bytes
+        std::uint64_t writable = 0;
         Request request;
         Clock::time_point taken;
         Clock::time_point held;

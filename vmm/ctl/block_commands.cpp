@@ -50,11 +50,12 @@ void add_operations(Table& table, const std::string& device, const std::string& 
                     const json::value& stats) {
     for (const auto& [word, prefix] : operations) {
         const std::string name = prefix;
-        const auto requests = number(stats, name + "_operations");
+        const auto answered = number(stats, name + "_operations").value_or(0) +
+                              number(stats, "failed_" + name + "_operations").value_or(0);
         const auto time = number(stats, name + "_total_time_ns");
         std::optional<double> mean;
-        if (requests.value_or(0) != 0 && time) {
-            mean = static_cast<double>(*time) / static_cast<double>(*requests);
+        if (answered != 0 && time) {
+            mean = static_cast<double>(*time) / static_cast<double>(answered);
         }
         const Histogram latency = histogram_of(member(stats, name + "_latency_histogram"));
         table.add({device, queue, word, digits(stats, name + "_operations"),

@@ -53,6 +53,11 @@ std::string throttled_time(const json::value& counters) {
     return nanoseconds ? format_nanoseconds(static_cast<double>(*nanoseconds)) : "-";
 }
 
+std::string traffic(const json::value& counters) {
+    const auto bytes = number(counters, "bytes");
+    return bytes ? format_size(static_cast<double>(*bytes)) : "-";
+}
+
 std::string queue_table(const json::array& devices) {
     Table table({{"device"},
                  {"queue", Align::right},
@@ -62,6 +67,7 @@ std::string queue_table(const json::array& devices) {
                  {"spurious", Align::right},
                  {"batches", Align::right},
                  {"chains", Align::right},
+                 {"bytes", Align::right},
                  {"interrupts", Align::right},
                  {"suppressed", Align::right},
                  {"throttled", Align::right},
@@ -73,8 +79,9 @@ std::string queue_table(const json::array& devices) {
             table.add({text(device, "id"), digits(queue, "index"), digits(queue, "size"),
                        flag(queue, "ready") ? "yes" : "no", digits(counters, "kicks"),
                        digits(counters, "spurious-kicks"), digits(counters, "batches"),
-                       digits(counters, "chains"), digits(counters, "interrupts"),
-                       digits(counters, "interrupts-suppressed"),
+                       digits(counters, "chains"),
+                       traffic(counters),
+                       digits(counters, "interrupts"), digits(counters, "interrupts-suppressed"),
                        digits(counters, "throttled-requests"), throttled_time(counters),
                        digits(counters, "faults")});
         }

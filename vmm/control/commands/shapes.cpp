@@ -41,6 +41,7 @@ Member relay_counters() {
         {count("kicks", "by the guest"),
          count("spurious-kicks", "of those, with nothing to be taken"),
          count("batches", "of chains taken at once"), count("chains"),
+         count("bytes", "that the device was given to read, and those it has written"),
          count("device-kicks", "sent to the device"), count("device-calls", "received from it"),
          count("interrupts", "sent to the guest"),
          count("interrupts-suppressed", "that the guest did not want"),
@@ -113,7 +114,7 @@ std::vector<Member> request_statistics() {
             count("wr_total_time_ns"),
             count("flush_total_time_ns"),
             count("unmap_total_time_ns"),
-            count("failed_rd_operations"),
+            count("failed_rd_operations", "not among rd_operations"),
             count("failed_wr_operations"),
             count("failed_flush_operations"),
             count("failed_unmap_operations"),
@@ -125,7 +126,7 @@ std::vector<Member> request_statistics() {
             count("wr_merged"),
             count("unmap_merged"),
             optional(count("flush_merged")),
-            count("wr_highest_offset"),
+            count("wr_highest_offset", "QEMU has it; always 0"),
             list("timed_stats", "", ArgumentType::any),
             flag("account_invalid"),
             flag("account_failed"),
@@ -166,7 +167,8 @@ Returned switch_report_shape() {
         {text("from", "the path before"), text("to", "the path now"),
          count("blackout-us", "how long no request was carried, in microseconds"),
          count("drain-us", "how long what was in flight took to complete"),
-         count("in-flight-at-start", "requests that were with the device when the switch began")});
+         count("in-flight-at-start",
+               "requests of the guest that were not answered yet when the switch began")});
 }
 
 Returned block_devices_shape() {

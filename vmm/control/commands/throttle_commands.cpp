@@ -33,6 +33,7 @@ struct Before {
     ThrottleLimits of_joined;
     Group group;  // that is to change
     ThrottleLimits of_group;
+    ThrottleLimits wanted;
 };
 
 boost::asio::awaitable<SwitchOutcome> change(GuestDevice& guest, const Group& group,
@@ -61,7 +62,10 @@ boost::asio::awaitable<SwitchOutcome> let_follow(vmm::Machine& machine, const Gr
 
 /// A device that cannot go back is broken then, and says so itself.
 boost::asio::awaitable<void> undo(vmm::Machine& machine, GuestDevice& guest, const Before& before) {
-    before.group->set_limits(before.of_group, datapath::ThrottleGroup::TimePoint::clock::now());
+    // Another client may have set others meanwhile, and been told that they are in force.
+    if (before.group->limits() == before.wanted) {
+        before.group->set_limits(before.of_group, datapath::ThrottleGroup::TimePoint::clock::now());
+    }
     if (before.joined != before.group) {
         (void)co_await change(guest, before.joined, before.of_joined);
     }
@@ -79,7 +83,8 @@ boost::asio::awaitable<boost::json::value> set_throttle(vmm::Machine& machine,
                         : name || !joined
                             ? machine.throttle_groups().find_or_create(name.value_or(guest.id()))
                             : joined;
-    const Before before{joined, guest.limits(), group, group ? group->limits() : ThrottleLimits()};
+    const Before before{joined, guest.limits(), group, group ? group->limits() : ThrottleLimits(),
+                        limits};
     const SwitchOutcome changed = co_await change(guest, group, limits);
     succeeded(changed);
     if (!group) co_return boost::json::object{};

@@ -28,6 +28,7 @@ boost::json::object counters_of(const datapath::QueueStatistics& queue) {
             {"spurious-kicks", queue.spurious_kicks.value()},
             {"batches", queue.batches.value()},
             {"chains", queue.chains.value()},
+            {"bytes", queue.bytes.value()},
             {"device-kicks", queue.device_kicks.value()},
             {"device-calls", queue.device_calls.value()},
             {"interrupts", queue.interrupts.value()},
