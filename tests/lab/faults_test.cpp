@@ -215,6 +215,8 @@ TEST_F(FaultsUnderLoad, ADaemonKilledWhileItsRelaysAreDrainedLeavesTheDeviceWher
     set("first", "slow");
     begin_the_first_disks_load();
     disk.signal_daemon(SIGSTOP);
+    // By then something is in flight.
+    std::this_thread::sleep_for(std::chrono::seconds(1));
     auto answer = begin_to_set("first", "fast");
     std::this_thread::sleep_for(std::chrono::seconds(1));
     disk.kill_daemon();

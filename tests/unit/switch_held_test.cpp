@@ -91,6 +91,21 @@ TEST_P(SwitchWithARequestHeld, IsResetAfterItsTime) {
     EXPECT_THAT(world_.broken(), IsEmpty());
 }
 
+TEST_P(SwitchWithARequestHeld, OfAGuestThatSaysItCameBackLosesItsOwnRequestAlone) {
+    // used.idx as if the request had been used.
+    world_.driver().ring().used_idx().store(world_.driver().ring().avail_idx().load());
+    const auto outcome = try_to_switch(false);
+    // The relay knows better.
+    EXPECT_EQ(succeeded(outcome), to_slow()) << reason(outcome);
+    release();
+    world_.reset();
+    ASSERT_TRUE(world_.run());
+    EXPECT_THAT(world_.broken(), IsEmpty());
+    world_.post_reads(1);
+    release();
+    EXPECT_TRUE(request_comes_back());
+}
+
 TEST_P(SwitchWithARequestHeld, BreaksTheDeviceWhereThatWasAskedFor) {
     EXPECT_THAT(reason(try_to_switch(true)), HasSubstr("still in flight after 50 ms"));
     EXPECT_EQ(world_.guest().state(), GuestDevice::State::broken);

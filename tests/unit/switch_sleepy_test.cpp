@@ -1,8 +1,10 @@
 // A device whose daemon sleeps, or is gone, holds up nobody but those who want something of it.
+#include <array>
 #include <atomic>
 #include <future>
 #include <shared_mutex>
 #include <thread>
+#include <tuple>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -43,19 +45,30 @@ bool vcpus_run(SwitchWorld& world) {
     return lock.owns_lock();
 }
 
-/// What a switch to the slow path asks of a device that has to be drained.
-class SwitchOfASleepyDevice : public testing::TestWithParam<const char*> {};
+/// What a switch asks of a device that has to be drained, and whether it goes to the slow path.
+class SwitchOfASleepyDevice : public testing::TestWithParam<std::tuple<const char*, bool>> {};
 
+constexpr std::array asked_each_time{
+    "set_features", "set_queue_size",  "set_ring_addresses", "set_ring_state", "set_kick",
+    "set_call",     "set_config_call", "enable_queue",       "set_status",     "status"};
 INSTANTIATE_TEST_SUITE_P(Operations, SwitchOfASleepyDevice,
-                         testing::Values("wait_for_answer", "set_features", "set_ring_addresses",
-                                         "enable_queue", "set_status", "status"));
+                         testing::Combine(testing::ValuesIn(asked_each_time), testing::Bool()));
+// Before the vCPUs stand still, and where they need not.
+INSTANTIATE_TEST_SUITE_P(ToTheSlowPath, SwitchOfASleepyDevice,
+                         testing::Values(std::tuple("wait_for_answer", true)));
+INSTANTIATE_TEST_SUITE_P(ToTheFastPath, SwitchOfASleepyDevice,
+                         testing::Values(std::tuple("reset", false)));
 
 TEST_P(SwitchOfASleepyDevice, LetsTheVcpusRunMeanwhile) {
+    const auto& [operation, to_slow] = GetParam();
     SwitchWorld world({.suspend = false});
     ASSERT_TRUE(world.run());
-    Sleeper sleeper(world, GetParam());
+    if (!to_slow) {
+        ASSERT_TRUE(succeeded(world.set(Policy::slow)));
+    }
+    Sleeper sleeper(world, operation);
     std::promise<SwitchOutcome> promise;
-    world.guest().set_policy(Policy::slow, {},
+    world.guest().set_policy(to_slow ? Policy::slow : Policy::fast, {},
                              [&](SwitchOutcome outcome) { promise.set_value(std::move(outcome)); });
     EXPECT_TRUE(sleeper.falls_asleep());
     EXPECT_TRUE(vcpus_run(world));

@@ -180,11 +180,28 @@ TEST(ThrottledDevice, ForwardsWhatWaitsWhenTheLimitsGo) {
     for (unsigned i = 0; i < 20; ++i) EXPECT_TRUE(world.driver().take_used()) << i;
 }
 
-TEST(ThrottledDevice, ForgetsWhatWaitsWhenItsGuestResetsIt) {
+TEST(ThrottledDevice, LetsAFlushThroughWhileOthersWait) {
     SwitchWorld world({});
     ASSERT_TRUE(world.run());
     ASSERT_TRUE(succeeded(world.throttle(one_in_ten_seconds)));
     world.post_reads(20);
+    wait_until_some_wait(world, 10);
+    while (world.driver().take_used()) {
+    }
+    const std::uint16_t flush = world.post_flush();
+    std::optional<virtio::UsedElement> used;
+    EXPECT_TRUE(eventually([&] {
+        const auto element = world.driver().take_used();
+        if (element && element->id == flush) used = element;
+        return used.has_value();
+    })) << "it waits behind the reads";
+}
+
+TEST(ThrottledDevice, ForgetsWhatWaitsWhenItsGuestResetsIt) {
+    SwitchWorld world({});
+    ASSERT_TRUE(world.run());
+    ASSERT_TRUE(succeeded(world.throttle(one_in_ten_seconds)));
+    const auto reads = world.post_reads(20);
     wait_until_some_wait(world, 10);
     unsigned used = 0;
     const auto start = std::chrono::steady_clock::now();
@@ -192,6 +209,11 @@ TEST(ThrottledDevice, ForgetsWhatWaitsWhenItsGuestResetsIt) {
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
     while (world.driver().take_used()) ++used;
     EXPECT_LT(used, 10U) << "requests that nobody had let through were carried out";
+    const auto untouched = std::count_if(reads.begin(), reads.end(), [&](const auto& read) {
+        return world.memory.load<std::uint32_t>(read.content) == SwitchWorld::not_read &&
+               world.memory.load<std::byte>(read.status) == SwitchWorld::not_answered;
+    });
+    EXPECT_EQ(untouched, 20 - used);
     ASSERT_TRUE(succeeded(world.throttle({})));
     world.driver().forget_outstanding();
     world.driver().start_at({});

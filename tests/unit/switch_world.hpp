@@ -221,20 +221,41 @@ public:
             memory, driver(queue), vcpus, guest().guest_kick(queue), guest().guest_call(queue),
             queue * 256, terms_.depth, terms_.indirect));
     }
+    /// What stands in a request's memory before the device has been there.
+    static constexpr std::uint32_t not_read = 0xdeadbeef;
+    static constexpr std::byte not_answered{0xee};
+    struct Read {
+        Iova content;
+        Iova status;
+    };
     /// Makes that many requests available, for whoever looks at them.
-    void post_reads(unsigned count, unsigned queue = 0) {
+    std::vector<Read> post_reads(unsigned count, unsigned queue = 0) {
+        std::vector<Read> reads;
         for (unsigned i = 0; i < count; ++i) {
             const Iova header = memory.allocate(16, 16);
             memory.store(header, virtio_blk_outhdr{VIRTIO_BLK_T_IN, 0, 0});
-            const Iova content = memory.allocate(sector, 512);
-            memory.store(content, std::uint32_t{0xdeadbeef});
-            const Iova status = memory.allocate(1, 1);
-            memory.store(status, std::byte{0xee});
-            driver(queue).add(std::array{Buffer{header, 16, false}, Buffer{content, sector, true},
-                                         Buffer{status, 1, true}});
+            const Read read{memory.allocate(sector, 512), memory.allocate(1, 1)};
+            memory.store(read.content, not_read);
+            memory.store(read.status, not_answered);
+            driver(queue).add(std::array{Buffer{header, 16, false},
+                                         Buffer{read.content, sector, true},
+                                         Buffer{read.status, 1, true}});
+            reads.push_back(read);
         }
         driver(queue).publish();
         guest().guest_kick(queue).signal();
+        return reads;
+    }
+    /// Its head.
+    std::uint16_t post_flush() {
+        const Iova header = memory.allocate(16, 16);
+        memory.store(header, virtio_blk_outhdr{VIRTIO_BLK_T_FLUSH, 0, 0});
+        const Iova status = memory.allocate(1, 1);
+        const std::uint16_t head =
+            driver().add(std::array{Buffer{header, 16, false}, Buffer{status, 1, true}});
+        driver().publish();
+        guest().guest_kick(0).signal();
+        return head;
     }
     /// Expects that every request came back once and right, and that some did.
     void finish_load() {
