@@ -58,6 +58,12 @@ foreach(preset IN ITEMS asan+ubsan tsan)
 endforeach()
 set_property(TEST tsan.unit tsan.guest tsan.rates PROPERTY LABELS soak)
 
+# 200 kills of each kind.
+add_test(NAME durability.soak COMMAND $<TARGET_FILE:unit_tests> --gtest_brief=1
+    --gtest_filter=FlushedRecords.*)
+set_tests_properties(durability.soak PROPERTIES TIMEOUT 1800 LABELS soak
+    ENVIRONMENT VIADUCT_TIMES=10)
+
 set(ceph_tests ${CMAKE_SOURCE_DIR}/build/ceph/ceph_tests --gtest_brief=1)
 add_test(NAME ceph COMMAND ${ceph_tests} --gtest_filter=CephImage.*)
 set_tests_properties(ceph PROPERTIES TIMEOUT 300 LABELS soak)

@@ -20,6 +20,9 @@ TEST(ExportedCephImage, HoldsAFileSystemAndOutlivesItsDaemon) {
     const CephCluster cluster;
     cluster.rbd({"create", "disk", "--size", "64"});
     ExportedDisk disk("ceph0", cluster.image("disk"), {"--attach", "virtio", "--queues", "2"});
+    // Caches that wait for a first flush would be on from here.
+    EXPECT_EQ(shell("dd if=/dev/zero of=" + disk.node() + " count=1 conv=fsync status=none").status,
+              0);
     const Outcome verified = run(disk.verified_io(4), Seconds(120));
     EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
     for (unsigned round = 0; round < repeated(2); ++round) {

@@ -99,6 +99,21 @@ TEST(Image, IsSharedByReadersButNotWithAWriter) {
     EXPECT_THAT(error_of_opening(file.path(), false), HasSubstr("in use"));
 }
 
+TEST(Image, OfAReaderWaitsForTheLastOneOfItsName) {
+    const TemporaryImage file("/var/tmp");
+    FileImageOptions options{.path = file.path(),
+                             .read_only = true,
+                             .lock_patience = std::chrono::milliseconds(20),
+                             .owner = "disk0"};
+    auto first = std::make_unique<FileImage>(options);
+    EXPECT_THAT(error_of([&] { const FileImage second(options); }), HasSubstr("served disk0"));
+    auto other = options;
+    other.owner = "disk1";
+    EXPECT_EQ(error_of([&] { const FileImage second(other); }), "");
+    first.reset();
+    EXPECT_EQ(error_of([&] { const FileImage second(options); }), "");
+}
+
 TEST(Image, OnADiskIsOpenedForDirectIo) {
     const TemporaryImage file("/var/tmp");
     const FileImage image({file.path(), false, DirectIo::on});

@@ -108,6 +108,16 @@ TEST_P(SoftTakeover, AnIdleRingGoesOnWhereItStands) {
     EXPECT_EQ(gate_.begun, 2U);
 }
 
+TEST_P(SoftTakeover, InterruptsForWhatTheKilledOneHadNoTimeTo) {
+    post(first_);
+    gate_.release(Bytes(512));
+    EXPECT_TRUE(eventually([&] { return driver().ring().used_idx().load() == 1; }));
+    EXPECT_TRUE(eventually([&] { return driver().call_event().pending(); }));
+    (void)driver().call_event().take();  // as if it had died before
+    die_and_come_back();
+    EXPECT_TRUE(eventually([&] { return driver().call_event().pending(); }));
+}
+
 TEST_P(SoftTakeover, AResetForgetsWhatWasInFlight) {
     post(first_);
     disk_.device().reset();

@@ -103,6 +103,8 @@ void QueueEngine::run() noexcept {
     arm(order_event_, order_tag);
     view_.take_over();
     take_left_behind();
+    // The killed engine may have published and not interrupted; one too many is legal.
+    if (setup_.takes_over) interrupt();
     while (true) {
         ring_.for_each_completion(
             [this](const io_uring_cqe& completion) { on_completion(completion); });
@@ -276,7 +278,11 @@ void QueueEngine::publish() noexcept {
     if (!view_.has_unpublished()) return;
     const bool wanted = view_.publish_used();
     if (setup_.in_flight != nullptr) setup_.in_flight->publish();
-    if (!wanted || setup_.call == nullptr) return;
+    if (wanted) interrupt();
+}
+
+void QueueEngine::interrupt() noexcept {
+    if (setup_.call == nullptr) return;
     setup_.call->raise();
     count(setup_.counters.calls);
 }

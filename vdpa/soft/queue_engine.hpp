@@ -111,6 +111,7 @@ private:
     void on_outcome(BlockRequest& request, int outcome) noexcept;
     void finish(BlockRequest& request, std::uint8_t status) noexcept;
     void publish() noexcept;
+    void interrupt() noexcept;
 
     EngineSetup setup_;
     IoUring ring_;

@@ -10,6 +10,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <thread>
 
 #include "base/error.hpp"
@@ -21,8 +22,25 @@ namespace {
 
 constexpr std::uint32_t sector = 512;
 constexpr std::uint32_t page = 4096;
-/// From here to the end of all files the lock is the direct description's, below the other's.
+/// From here on the lock is the direct description's, below the other's.
 constexpr off_t direct_lock = off_t{1} << 62;
+constexpr off_t direct_lock_length = off_t{1} << 61;
+/// And from here on, to the end of all files, a byte stands for a reader's name.
+constexpr off_t name_locks = direct_lock + direct_lock_length;
+
+/// As fcntl(2) wants it.
+struct flock range_of(short type, off_t from, off_t length) {
+    struct flock range {};
+    range.l_type = type;
+    range.l_whence = SEEK_SET;
+    range.l_start = from;
+    range.l_len = length;
+    return range;
+}
+
+off_t byte_of(const std::string& name) {
+    return name_locks + static_cast<off_t>(std::hash<std::string>()(name) % direct_lock_length);
+}
 
 struct stat status_of(const std::string& path) {
     struct stat status {};
@@ -48,10 +66,13 @@ bool reads_aligned_to(int fd, std::uint32_t alignment) {
 FileImage::FileImage(const FileImageOptions& options)
     : path_(options.path),
       lock_patience_(options.lock_patience),
+      owner_(options.read_only ? options.owner : ""),
       failures_(options.path, "in the file system") {
     geometry_.read_only = options.read_only;
     open();
+    wait_for_the_last_owner();
     lock(buffered_, 0, direct_lock);
+    lock_name(buffered_);
     measure();
     access_.buffered = buffered_.get();
     if (options.direct == DirectIo::off) return;
@@ -88,15 +109,32 @@ void FileImage::open() {
 }
 
 void FileImage::lock(const Fd& description, off_t from, off_t length) const {
-    struct flock range {};
-    range.l_type = geometry_.read_only ? F_RDLCK : F_WRLCK;
-    range.l_whence = SEEK_SET;
-    range.l_start = from;
-    range.l_len = length;
+    auto range = range_of(geometry_.read_only ? F_RDLCK : F_WRLCK, from, length);
     const auto deadline = std::chrono::steady_clock::now() + lock_patience_;
     while (::fcntl(description.get(), F_OFD_SETLK, &range) != 0) {
         if (errno != EAGAIN && errno != EACCES) return warn_of_no_lock();
         if (std::chrono::steady_clock::now() >= deadline) refuse_locked();
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+}
+
+void FileImage::lock_name(const Fd& description) const {
+    if (!owner_.empty()) lock(description, byte_of(owner_), 1);
+}
+
+void FileImage::wait_for_the_last_owner() const {
+    if (owner_.empty()) return;
+    const auto deadline = std::chrono::steady_clock::now() + lock_patience_;
+    while (true) {
+        // Who asks for less than a writer's lock is not told of readers.
+        auto range = range_of(F_WRLCK, byte_of(owner_), 1);
+        if (::fcntl(buffered_.get(), F_OFD_GETLK, &range) != 0 || range.l_type == F_UNLCK) return;
+        if (std::chrono::steady_clock::now() >= deadline) {
+            throw Error(
+                "image '{}': the last I/O of the process that served {} before is still "
+                "under way: try again when it is done",
+                path_, owner_);
+        }
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
 }
@@ -163,7 +201,8 @@ bool FileImage::open_direct() {
     if (!direct) return false;
     for (const std::uint32_t alignment : {sector, page}) {
         if (!reads_aligned_to(direct.get(), alignment)) continue;
-        lock(direct, direct_lock, 0);
+        lock(direct, direct_lock, direct_lock_length);
+        lock_name(direct);
         direct_ = std::move(direct);
         access_.direct = direct_.get();
         access_.memory_alignment = alignment;

@@ -25,6 +25,9 @@ struct FileImageOptions {
     /// its io_uring is, which holds the lock until its last I/O is done: some milliseconds,
     /// usually.
     std::chrono::milliseconds lock_patience{1000};
+    /// A name that one process has at a time, and its successor: it waits for that one's last I/O
+    /// where a lock that readers share would not make it. Empty: nobody succeeds.
+    std::string owner{};
 };
 
 /// What the file has turned out not to support, learnt by trying; shared by all lanes.
@@ -57,6 +60,9 @@ private:
     void open();
     /// `from` and `length` as in struct flock.
     void lock(const Fd& description, off_t from, off_t length) const;
+    /// Readers: the byte that stands for the owner's name.
+    void lock_name(const Fd& description) const;
+    void wait_for_the_last_owner() const;
     [[noreturn]] void refuse_locked() const;
     void warn_of_no_lock() const;
     void measure();
@@ -66,6 +72,7 @@ private:
 
     std::string path_;
     std::chrono::milliseconds lock_patience_;
+    std::string owner_;
     Geometry geometry_;
     Fd buffered_;
     Fd direct_;

@@ -100,8 +100,8 @@ public:
     /// What people call it: its path.
     [[nodiscard]] virtual const std::string& name() const noexcept = 0;
     [[nodiscard]] virtual const Geometry& geometry() const noexcept = 0;
-    /// Its size now, in bytes, which is the geometry's from then on unless it is less. Of one that
-    /// cannot grow while it is open: as it was.
+    /// Its size now, in bytes, which is the geometry's from then on unless it is less. Throws Error
+    /// where that cannot be known while it is open.
     virtual std::uint64_t measure_again() { return geometry().size; }
     /// `ring` and the image outlive the lane.
     [[nodiscard]] virtual std::unique_ptr<Lane> open_lane(IoUring& ring) = 0;

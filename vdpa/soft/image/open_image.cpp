@@ -46,8 +46,11 @@ std::size_t index_of(NetworkImage kind) noexcept {
 std::unique_ptr<Image> open_image(const ImageOptions& options) {
     const auto kind = network_image(options.name);
     if (!kind) {
-        return std::make_unique<FileImage>(FileImageOptions{options.name, options.read_only,
-                                                            options.direct, options.lock_patience});
+        return std::make_unique<FileImage>(FileImageOptions{.path = options.name,
+                                                            .read_only = options.read_only,
+                                                            .direct = options.direct,
+                                                            .lock_patience = options.lock_patience,
+                                                            .owner = options.owner});
     }
     if (const OpenNetworkImage open = openers[index_of(*kind)]) return open(options);
     const auto& [what, option, package] = ingredients[index_of(*kind)];

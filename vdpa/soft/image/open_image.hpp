@@ -30,6 +30,7 @@ struct ImageOptions {
     unsigned lanes = 1;                     // that will be open at the same time
     /// Files only: FileImageOptions.
     std::chrono::milliseconds lock_patience = FileImageOptions{}.lock_patience;
+    std::string owner{};
     /// Network images only: how long requests wait for a connection that was lost.
     std::chrono::seconds reconnect_delay = default_reconnect_delay;
 };

@@ -162,6 +162,13 @@ std::string NbdImage::difference(const NbdTerms& terms) const {
     return {};
 }
 
+std::uint64_t NbdImage::measure_again() {
+    throw Error(
+        "image '{}': an NBD server tells an export's size when it is connected to, and no more: "
+        "the disk grows when it is exported anew",
+        uri_);
+}
+
 std::unique_ptr<Lane> NbdImage::open_lane(IoUring& ring) {
     return std::make_unique<NbdLane>(ring, *this);
 }

@@ -51,6 +51,8 @@ public:
 
     [[nodiscard]] const std::string& name() const noexcept override { return uri_; }
     [[nodiscard]] const Geometry& geometry() const noexcept override { return geometry_; }
+    /// Throws Error: a server tells an export's size when it is connected to, and no more.
+    std::uint64_t measure_again() override;
     [[nodiscard]] std::unique_ptr<Lane> open_lane(IoUring& ring) override;
 
     // For lanes.

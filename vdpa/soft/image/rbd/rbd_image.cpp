@@ -83,6 +83,8 @@ void RbdImage::connect(const RbdName& name, std::chrono::seconds delay) {
          {"rados_osd_op_timeout", "rados_mon_op_timeout", "client_mount_timeout"}) {
         (void)rados_conf_set(cluster, option, limit.c_str());
     }
+    // What a guest was answered for would go with this process; its caches are the cluster's then.
+    (void)rados_conf_set(cluster, "rbd_cache", "false");
     require(rados_connect(cluster), name_, "the cluster cannot be reached",
             "do its monitors run, and is the user's key in its keyring? `ceph -s` tells more");
 }
@@ -101,15 +103,26 @@ void RbdImage::open(const RbdName& name) {
     image_.reset(image);
 }
 
-void RbdImage::measure() {
+std::uint64_t RbdImage::size_now() const {
     rbd_image_info_t info{};
     require(rbd_stat(image_.get(), &info, sizeof info), name_, "its size is not to be had",
             "`rbd info` may tell more");
-    if (info.size == 0 || info.size % rbd_sector != 0) {
+    return info.size;
+}
+
+void RbdImage::measure() {
+    const std::uint64_t size = size_now();
+    if (size == 0 || size % rbd_sector != 0) {
         throw Error("image '{}' has {} bytes: a disk needs a multiple of {}, and more than none",
-                    name_, info.size, rbd_sector);
+                    name_, size, rbd_sector);
     }
-    geometry_.size = info.size;
+    geometry_.size = size;
+}
+
+std::uint64_t RbdImage::measure_again() {
+    const std::uint64_t size = size_now() / rbd_sector * rbd_sector;
+    geometry_.size = std::max(geometry_.size, size);
+    return size;
 }
 
 std::unique_ptr<Lane> RbdImage::open_lane(IoUring& ring) {

@@ -41,6 +41,7 @@ public:
 
     [[nodiscard]] const std::string& name() const noexcept override { return name_; }
     [[nodiscard]] const Geometry& geometry() const noexcept override { return geometry_; }
+    std::uint64_t measure_again() override;
     [[nodiscard]] std::unique_ptr<Lane> open_lane(IoUring& ring) override;
 
     // For lanes.
@@ -64,6 +65,7 @@ private:
 
     void connect(const RbdName& name, std::chrono::seconds delay);
     void open(const RbdName& name);
+    [[nodiscard]] std::uint64_t size_now() const;
     void measure();
 
     std::string name_;
