@@ -1,8 +1,13 @@
 // Disks that viaduct-export makes of images: for machines, by vhost-vdpa, and for this host, by
 // virtio-vdpa. Its daemon ends in every way there is.
+#include <fcntl.h>
+#include <linux/vhost.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -18,8 +23,7 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
-#include "tests/lab/exported_disk.hpp"
-#include "tests/lab/lab_image.hpp"
+#include "tests/lab/export_fixture.hpp"
 #include "tests/support/repeated.hpp"
 
 namespace viaduct::test {
@@ -27,16 +31,6 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-bool is_on_the_bus(const std::string& name) {
-    return std::filesystem::exists("/sys/bus/vdpa/devices/" + name);
-}
-
-std::string shell(const std::string& command) {
-    const Outcome outcome = run({"bash", "-euo", "pipefail", "-c", command}, Seconds(120));
-    EXPECT_EQ(outcome.status, 0) << command << '\n' << outcome.out << outcome.err;
-    return outcome.out;
-}
 
 Outcome probe(const ExportedDisk& disk, const std::string& scenario,
               const std::string& properties = "") {
@@ -46,23 +40,16 @@ Outcome probe(const ExportedDisk& disk, const std::string& scenario,
                Seconds(180));
 }
 
-class Export : public testing::Test {
-protected:
-    [[nodiscard]] std::string image(unsigned mebibytes = 16) const {
-        return make_image(directory_, "raw", mebibytes);
+/// A VMM that does nothing but reset its device, each time a message to the daemon.
+pid_t start_resetting(const std::string& node) {
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    const int fd = ::open(node.c_str(), O_RDWR | O_CLOEXEC);
+    const std::uint8_t none = 0;
+    while (::ioctl(fd, VHOST_VDPA_SET_STATUS, &none) == 0) {
     }
-    static void expect_gone(ExportedDisk& disk) {
-        const Outcome stopped = disk.stop();
-        EXPECT_EQ(stopped.status, 0) << stopped.err;
-        const Outcome daemon = disk.wait();
-        EXPECT_EQ(daemon.status, 0) << daemon.err;
-        EXPECT_FALSE(is_on_the_bus(disk.name()));
-        EXPECT_FALSE(std::filesystem::exists("/dev/vduse/" + disk.name()));
-        EXPECT_FALSE(std::filesystem::exists("/run/viaduct/" + disk.name()));
-    }
-
-    TemporaryDirectory directory_;
-};
+    ::_exit(1);
+}
 
 TEST_F(Export, ServesMachinesOneAfterTheOther) {
     ExportedDisk disk("disk0", image(), {"--queues", "2", "--serial", "S123"});
@@ -119,6 +106,24 @@ TEST_F(Export, SaysWhoUsesItWhenAskedToStop) {
     EXPECT_FALSE(is_on_the_bus("disk0"));
 }
 
+TEST_F(Export, KnowsOfAMountInAnotherNamespace) {
+    ExportedDisk disk("disk0", image(64), {"--attach", "virtio"});
+    shell("modprobe ext4; mke2fs -q -t ext4 " + disk.node());
+    Process container(
+        {"unshare", "--mount", "bash", "-euc",
+         "mkdir -p /tmp/mnt; mount " + disk.node() + " /tmp/mnt; echo mounted; exec sleep 3600"},
+        Seconds(120));
+    ASSERT_TRUE(container.wait_for_output("mounted", Seconds(10))) << container.err();
+    const Outcome refused = disk.stop();
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_THAT(refused.err, AllOf(HasSubstr("mounted on /tmp/mnt for"),
+                                   HasSubstr(std::to_string(container.pid()))));
+    container.send_signal(SIGTERM);
+    container.wait();
+    std::this_thread::sleep_for(std::chrono::seconds(1));  // the kernel unmounts after its end
+    expect_gone(disk);
+}
+
 TEST_F(Export, GoesOnAfterAKillWhileThisHostUsesIt) {
     ExportedDisk disk("disk0", image(64), {"--attach", "virtio", "--queues", "2"});
     for (unsigned round = 0; round < repeated(3); ++round) {
@@ -170,6 +175,33 @@ TEST_F(Export, TakesAwayWhatAKilledDaemonLeft) {
     EXPECT_THAT(again.err, HasSubstr("there is no export 'disk0'"));
 }
 
+TEST_F(Export, EndsThoughItsDeviceWasTakenOffTheBus) {
+    const std::vector<std::string> take_it_off{VIADUCT_CTL, "devices", "del", "disk0"};
+    ExportedDisk disk("disk0", image());
+    const Outcome off = run(take_it_off);
+    EXPECT_EQ(off.status, 0) << off.err;
+    expect_gone(disk);
+    ExportedDisk next("disk0", image());
+    EXPECT_EQ(run(take_it_off).status, 0);
+    next.send_signal(SIGTERM);
+    const Outcome daemon = next.wait();
+    EXPECT_EQ(daemon.status, 0) << daemon.err;
+    EXPECT_FALSE(std::filesystem::exists("/dev/vduse/disk0"));
+    EXPECT_FALSE(std::filesystem::exists("/run/viaduct/disk0"));
+}
+
+TEST_F(Export, StaysWhereItWasBoundWhenItIsTakenOver) {
+    ExportedDisk disk("disk0", image(), {"--attach", "virtio"});
+    disk.bind_to_vhost();
+    const std::string node = disk.node();
+    disk.kill();
+    disk.start();
+    EXPECT_EQ(disk.node(), node);
+    const Outcome outcome = probe(disk, "read-write");
+    EXPECT_EQ(outcome.status, probe_passed) << outcome.out << outcome.err;
+    expect_gone(disk);
+}
+
 TEST_F(Export, GrowsWithItsImage) {
     const std::string path = image(16);
     ExportedDisk disk("disk0", path, {"--attach", "virtio"});
@@ -190,6 +222,20 @@ TEST_F(Export, GrowsWithItsImage) {
     expect_gone(disk);
 }
 
+TEST_F(Export, GrowsWhileNobodyUsesIt) {
+    const std::string path = image(16);
+    ExportedDisk disk("disk0", path);
+    std::filesystem::resize_file(path, std::uintmax_t{32} << 20);
+    const Outcome grown = run({export_program(), "resize", "disk0"});
+    EXPECT_EQ(grown.status, 0) << grown.err;
+    EXPECT_THAT(grown.out, HasSubstr("33554432"));
+    shell("modprobe -a virtio_vdpa virtio_blk; " + std::string(VIADUCT_CTL) +
+          " devices bind disk0 virtio");
+    EXPECT_EQ(shell("cat /sys/bus/vdpa/devices/disk0/virtio*/block/vd*/size"), "65536\n");
+    EXPECT_EQ(disk.log(), "");
+    expect_gone(disk);
+}
+
 TEST_F(Export, OutlivesAMachineThatIsKilledUnderLoad) {
     ExportedDisk disk("disk0", image(), {"--queues", "2"});
     for (unsigned round = 0; round < repeated(20); ++round) {
@@ -205,6 +251,66 @@ TEST_F(Export, OutlivesAMachineThatIsKilledUnderLoad) {
     }
     const Outcome next = probe(disk, "read-write");
     EXPECT_EQ(next.status, probe_passed) << next.out << next.err;
+    expect_gone(disk);
+}
+
+TEST_F(Export, FlushesWhatIsBelow) {
+    const std::string path = image();
+    const std::string loop = shell("modprobe loop; echo -n $(losetup --find --show " + path + ")");
+    {
+        ExportedDisk disk("disk0", loop, {"--attach", "virtio"});
+        const auto flushes = [&] {
+            return std::stoul(shell("awk '{print $16}' /sys/block/" + loop.substr(5) + "/stat"));
+        };
+        const auto before = flushes();
+        shell("dd if=/dev/zero of=" + disk.node() + " bs=4k count=1 conv=fsync status=none");
+        EXPECT_GT(flushes(), before);
+        expect_gone(disk);
+    }
+    shell("losetup --detach " + loop);
+}
+
+TEST_F(Export, OutlivesMachinesThatAreKilledBeforeTheyHaveTheirAnswer) {
+    ExportedDisk disk("disk0", image());
+    for (unsigned round = 0; round < 50; ++round) {
+        const pid_t machine = start_resetting(disk.node());
+        ASSERT_GT(machine, 0);
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        EXPECT_EQ(::kill(machine, SIGKILL), 0);
+        int status = 0;
+        EXPECT_EQ(::waitpid(machine, &status, 0), machine);
+        EXPECT_TRUE(WIFSIGNALED(status)) << "a reset failed in round " << round;
+    }
+    EXPECT_EQ(disk.log(), "");
+    const Outcome next = probe(disk, "read-write");
+    EXPECT_EQ(next.status, probe_passed) << next.out << next.err;
+    expect_gone(disk);
+}
+
+TEST_F(Export, CanBeEndedWhenTheKernelHasGivenItsDeviceUp) {
+    ExportedDisk disk("disk0", image());
+    shell("echo 1 >/sys/class/vduse/disk0/msg_timeout");
+    disk.send_signal(SIGSTOP);
+    EXPECT_NE(probe(disk, "read-write").status, probe_passed);
+    disk.send_signal(SIGCONT);
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    EXPECT_THAT(disk.log(),
+                AllOf(HasSubstr("given the device up"), HasSubstr("viaduct-export stop disk0")));
+    const std::string log = disk.log();
+    EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
+    const std::string ticks =
+        "awk '{print $14 + $15}' /proc/" + std::to_string(disk.pid()) + "/stat";
+    const int before = std::stoi(shell(ticks));
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    EXPECT_LT(std::stoi(shell(ticks)) - before, 20) << "it spins";
+    // Not by the next daemon either.
+    disk.kill();
+    EXPECT_THAT([&] { disk.start(); },
+                testing::ThrowsMessage<Error>(HasSubstr("viaduct-export stop disk0")));
+    EXPECT_EQ(disk.stop().status, 0);
+    disk.start();
+    const Outcome healthy = probe(disk, "read-write");
+    EXPECT_EQ(healthy.status, probe_passed) << healthy.out << healthy.err;
     expect_gone(disk);
 }
 
@@ -263,83 +369,6 @@ TEST_F(Export, TellsItsServiceManagerWhenItIsReadyAndWhenItEnds) {
     EXPECT_EQ(manager.heard(), "READY=1\nSTATUS=disk0 is " + disk.node());
     expect_gone(disk);
     EXPECT_EQ(manager.heard(), "STOPPING=1");
-}
-
-class ExportRefusals : public Export {
-protected:
-    static void expect_refusal(const std::vector<std::string>& options,
-                               const testing::Matcher<const std::string&>& text,
-                               const std::vector<std::string>& prefix = {}, int status = 1) {
-        std::vector<std::string> command = prefix;
-        command.insert(command.end(), {export_program(), "run"});
-        command.insert(command.end(), options.begin(), options.end());
-        const Outcome outcome = run(command);
-        EXPECT_EQ(outcome.status, status) << outcome.out;
-        EXPECT_THAT(outcome.err, text);
-        EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
-        EXPECT_FALSE(is_on_the_bus("other"));
-        EXPECT_FALSE(std::filesystem::exists("/dev/vduse/other"));
-    }
-};
-
-TEST_F(ExportRefusals, NamesThatAreTakenOrCannotBe) {
-    const std::string path = image();
-    const TemporaryDirectory elsewhere;
-    const std::string other = make_image(elsewhere, "raw", 1);
-    ExportedDisk disk("disk0", path);
-    expect_refusal(
-        {"--name", "disk0", "--image", other},
-        AllOf(HasSubstr("disk0 is exported already"), HasSubstr(std::to_string(disk.pid()))));
-    expect_refusal({"--name", "other", "--image", path},
-                   HasSubstr("another process has locked it"));
-    expect_refusal({"--name", "a/b", "--image", other},
-                   HasSubstr("'a/b' cannot be a device's name"));
-    expect_refusal({"--name", "control", "--image", other}, HasSubstr("cannot be a device's name"));
-    disk.kill();
-    expect_refusal({"--name", "disk0", "--image", other}, HasSubstr("the same command"));
-    disk.start();
-    expect_gone(disk);
-}
-
-TEST_F(ExportRefusals, OptionsThatMakeNoSense) {
-    const std::string path = image(1);
-    expect_refusal({"--name", "other", "--image", path, "--queue-size", "100"},
-                   HasSubstr("power of two"));
-    expect_refusal({"--name", "other", "--image", path, "--queues", "0"}, HasSubstr("1 to 64"));
-    expect_refusal({"--name", "other", "--image", path, "--block-size", "1000"},
-                   HasSubstr("512 or 4096"));
-    expect_refusal({"--name", "other", "--image", path + ".missing"}, HasSubstr("does not exist"));
-    expect_refusal({"--name", "other"}, HasSubstr("--image"), {}, 2);
-    expect_refusal({"--name", "other", "--image", path, "--attach", "vhots"},
-                   HasSubstr("vhost, virtio or none"), {}, 2);
-}
-
-TEST_F(ExportRefusals, AUserWhoMayNot) {
-    const std::string path = image(1);
-    expect_refusal({"--name", "other", "--image", path},
-                   AllOf(HasSubstr("/dev/vduse/control"), HasSubstr("root")),
-                   {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
-}
-
-TEST_F(ExportRefusals, AModuleThatCannotBeLoaded) {
-    const std::string path = image(1);
-    shell("modprobe -r vduse; mount -t tmpfs none /lib/modules");
-    expect_refusal({"--name", "other", "--image", path}, HasSubstr("vduse"));
-    shell("umount /lib/modules; modprobe vduse");
-    ExportedDisk disk("disk0", path);
-    expect_gone(disk);
-}
-
-TEST_F(ExportRefusals, ADeviceOfAnotherProgram) {
-    const std::string path = image(1);
-    const TemporaryDirectory elsewhere;
-    const Outcome made = run({"export-vduse", "other-one", make_image(elsewhere, "raw", 1)});
-    ASSERT_EQ(made.status, 0) << made.err;
-    std::filesystem::remove("/run/viaduct/other-one");
-    expect_refusal({"--name", "other-one", "--image", path},
-                   HasSubstr("no export of ours made it"));
-    EXPECT_TRUE(is_on_the_bus("other-one"));
-    EXPECT_EQ(run({"remove-vdpa", "other-one"}).status, 0);
 }
 
 }  // namespace

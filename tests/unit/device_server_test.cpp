@@ -225,6 +225,36 @@ TEST_F(VduseServer, ADeviceThatDidNotRunIsNot) {
     EXPECT_EQ(read(), VIRTIO_BLK_S_OK);
 }
 
+TEST_F(VduseServer, ATakeOverThatFailsLeavesDeviceAndLogForTheNext) {
+    EXPECT_TRUE(set_status(running));
+    EXPECT_EQ(read(), VIRTIO_BLK_S_OK);
+    server_.reset();
+    disk_.reset();
+    in_flight_[3].state = soft::InFlightEntry::State::taken;
+    const auto kicks = node_.kicks;
+    node_.queues[0].size = 100;
+    make_server();
+    EXPECT_THAT(test::error_of([&] { server_->take_over(running); }),
+                testing::HasSubstr("disk0 cannot be taken up"));
+    server_.reset();
+    EXPECT_EQ(in_flight_[3].state, soft::InFlightEntry::State::taken);
+    EXPECT_EQ(node_.kicks, kicks);
+    EXPECT_EQ(status_, running);
+}
+
+TEST_F(VduseServer, ADeviceThatWasResetWhileNobodyServedItIsNotTakenUp) {
+    EXPECT_TRUE(set_status(running));
+    server_.reset();
+    disk_.reset();
+    in_flight_[3].state = soft::InFlightEntry::State::taken;
+    node_.accepted = 0;
+    node_.queues.clear();
+    make_server();
+    server_->take_over(running);
+    EXPECT_EQ(status_, 0);
+    EXPECT_EQ(in_flight_[3].state, soft::InFlightEntry::State::free);
+}
+
 TEST_F(VduseServer, TellsTheDriverThatTheImageHasGrown) {
     EXPECT_TRUE(set_status(running));
     std::filesystem::resize_file(image_.path(), std::size_t{16} << 20);

@@ -165,5 +165,28 @@ TEST_F(VdpaBusTest, ADiskIsUsedThroughMountsAndHoldersOfItAndItsPartitions) {
                 ThrowsMessage<Error>(HasSubstr("end that before you remove it")));
 }
 
+TEST_F(VdpaBusTest, ADiskIsUsedThroughTheMountsOfEveryNamespace) {
+    const auto disk = bus_.node("local");
+    ASSERT_TRUE(disk);
+    const std::string number = fmt::format("{}:{}", disk->numbers[0].major, disk->numbers[0].minor);
+    const auto put = [&](const std::string& process, int name_space, const std::string& where) {
+        host_.put(fmt::format("f proc/{0}/comm p{0}\nl proc/{0}/ns/mnt mnt:[{1}]\n", process,
+                              name_space));
+        if (where.empty()) return;
+        host_.put(fmt::format("f proc/{}/mountinfo 36 35 {} / {} rw - ext4 /dev/x rw\n", process,
+                              number, where));
+    };
+    put("self", 1, "/mnt/data");
+    put("20", 1, "/not/looked/at");
+    put("30", 2, "/srv");
+    put("31", 2, "/srv/again");
+    put("40", 3, "");  // ends while it is looked at
+    put("41", 3, "/var");
+    put("50", 4, "/mnt/data");
+    EXPECT_EQ(text_of(bus_.users("local").users),
+              "mounted on /mnt/data, mounted on /srv for p30 (pid 30), mounted on /var for p41 "
+              "(pid 41)");
+}
+
 }  // namespace
 }  // namespace viaduct::management

@@ -1,11 +1,14 @@
 #include "vdpa/export/command_line.hpp"
 
+#include <array>
 #include <cstdio>
 #include <exception>
 #include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
@@ -88,6 +91,18 @@ void add_resize(CLI::App& app, std::string& name, std::function<void()>& chosen)
     command->callback([&] { chosen = [&name] { resize(name); }; });
 }
 
+/// Errors of an image have the words of `viaduct run`'s options.
+std::string in_own_words(std::string text) {
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 2> words{
+        {{"readonly=on", "--read-only"}, {"block-size=", "--block-size"}}};
+    for (const auto& [theirs, own] : words) {
+        for (auto at = text.find(theirs); at != std::string::npos; at = text.find(theirs, at)) {
+            text.replace(at, theirs.size(), own);
+        }
+    }
+    return text;
+}
+
 /// Nothing when help or the version was asked for and printed.
 std::function<void()> parse(CLI::App& app, std::function<void()>& chosen, int argc,
                             const char* const* argv) {
@@ -124,7 +139,7 @@ int run(int argc, const char* const* argv) noexcept {
         fmt::print(stderr, "viaduct-export: {} (--help tells more)\n", wrong.what());
         return 2;
     } catch (const std::exception& failure) {
-        fmt::print(stderr, "viaduct-export: {}\n", failure.what());
+        fmt::print(stderr, "viaduct-export: {}\n", in_own_words(failure.what()));
         return 1;
     }
 }

@@ -31,12 +31,21 @@ DeviceServer::DeviceServer(DeviceServerSetup setup)
 
 void DeviceServer::take_over(std::uint8_t status) {
     if ((status & status::driver_ok) == 0) return;
+    if (setup_.node.features() == 0) {
+        // Its driver was killed while it reset the device and nobody was there to hear of it: what
+        // was in flight is nobody's.
+        stop();
+        return setup_.on_status(0);
+    }
     try {
         start(true);
     } catch (const Error& failure) {
-        setup_.log.error("{}: the device cannot be taken up again: {}", setup_.name,
-                         failure.what());
-        stop();
+        // As if this process were killed here: what was in flight is for whoever tries next.
+        setup_.disk.halt();
+        throw Error(
+            "{} cannot be taken up where the daemon before it was ended: {}; try again, or end its "
+            "users and take it away with `viaduct-export stop {}`",
+            setup_.name, failure.what(), setup_.name);
     }
 }
 

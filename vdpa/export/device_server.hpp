@@ -42,9 +42,10 @@ public:
     /// What is in flight is cancelled, and stays in the log for the next one.
     ~DeviceServer() { setup_.disk.halt(); }
 
-    /// A killed daemon left the device with this status: goes on where that one was.
+    /// A killed daemon left the device with this status: goes on where that one was. Throws Error
+    /// when that cannot be, with the device and the log of what is in flight as they were.
     void take_over(std::uint8_t status);
-    /// Answers the messages that wait. Throws SystemError when the device is gone.
+    /// Answers the messages that wait. Throws Error when there will be none any more.
     void serve();
     /// The image has grown: tells the driver. The capacity, in sectors.
     std::uint64_t grow();

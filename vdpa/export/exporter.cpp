@@ -1,9 +1,11 @@
 #include "vdpa/export/exporter.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -25,8 +27,28 @@ const std::string class_folder = "/sys/class/vduse/";
 /// VDUSE_MSG_DEFAULT_TIMEOUT (drivers/vdpa/vdpa_user/vduse_dev.c).
 constexpr std::chrono::seconds usual_message_timeout{30};
 
+constexpr unsigned most_queues = 64;
+constexpr std::uint16_t smallest_queue = 4;
+constexpr std::uint16_t largest_queue = 1024;
+constexpr std::uint32_t largest_block = 4096;
+
+/// Before there is a state, whose size they tell.
 ExportOptions checked(ExportOptions options) {
     check_name(options.name);
+    if (options.queues == 0 || options.queues > most_queues) {
+        throw Error("{} queues were asked for: --queues takes 1 to {}", options.queues,
+                    most_queues);
+    }
+    if (!std::has_single_bit(options.queue_size) || options.queue_size < smallest_queue ||
+        options.queue_size > largest_queue) {
+        throw Error(
+            "a queue of {} entries was asked for: --queue-size takes a power of two from {} to {}",
+            options.queue_size, smallest_queue, largest_queue);
+    }
+    if (options.block_size != soft::sector_bytes && options.block_size != largest_block) {
+        throw Error("blocks of {} bytes were asked for: --block-size takes {} or {}",
+                    options.block_size, soft::sector_bytes, largest_block);
+    }
     return options;
 }
 
@@ -36,6 +58,21 @@ Control open_control(const ExportOptions& options) {
     // What drives the disk that virtio_vdpa makes of it.
     if (options.attach == management::Driver::virtio) management::load_module("virtio_blk");
     return {};
+}
+
+/// Whether the vDPA device of this name is VDUSE's: the names on the bus are those of all parents.
+bool is_on_the_bus(const std::string& name) {
+    return management::VdpaBus().has(name) &&
+           std::filesystem::exists(class_folder + name + "/" + name);
+}
+
+void refuse_another_parents(const std::string& name) {
+    const auto device = management::VdpaFamily().device(name);
+    if (!device || device->parent == management_device) return;
+    throw Error(
+        "there is a vDPA device '{}' of {} already: choose another name, or remove it (viaductctl "
+        "devices del {})",
+        name, device->parent, name);
 }
 
 /// A daemon that was killed is there until its last I/O is done.
@@ -62,16 +99,26 @@ soft::SoftDeviceOptions disk_options(const ExportOptions& options,
             .in_flight = in_flight};
 }
 
+/// The same from whichever folder and by whichever link it is named.
+std::string identity_of(const std::string& image) {
+    if (soft::network_image(image)) return image;
+    std::error_code failed;
+    const auto path =
+        std::filesystem::weakly_canonical(std::filesystem::absolute(image, failed), failed);
+    return failed ? image : path.string();
+}
+
 DeviceShape shape_of(const ExportOptions& options) {
     DeviceShape shape{.queues = options.queues,
                       .queue_size = options.queue_size,
                       .block_size = options.block_size,
                       .read_only = options.read_only ? 1U : 0U};
-    if (options.image.size() >= shape.image.size()) {
+    const std::string image = identity_of(options.image);
+    if (image.size() >= shape.image.size()) {
         throw Error("the image's name has {} bytes, at most {} are taken: use a shorter path",
-                    options.image.size(), shape.image.size() - 1);
+                    image.size(), shape.image.size() - 1);
     }
-    std::ranges::copy(options.image, shape.image.begin());
+    std::ranges::copy(image, shape.image.begin());
     return shape;
 }
 
@@ -94,6 +141,7 @@ Exporter::Exporter(ExportOptions options)
 Exporter::~Exporter() = default;
 
 void Exporter::begin() {
+    refuse_another_parents(options_.name);
     const DeviceShape shape = shape_of(options_);
     if (!taken_over_) {
         state_.begin(shape);
@@ -114,6 +162,7 @@ void Exporter::open_disk() {
     soft::ImageOptions image{.name = options_.image,
                              .read_only = options_.read_only,
                              .lanes = options_.queues,
+                             .owner = options_.name,
                              .reconnect_delay = options_.reconnect_delay};
     if (taken_over_) image.lock_patience = patience_with_the_dead;
     disk_ = std::make_unique<soft::SoftDevice>(soft::open_image(image),
@@ -138,7 +187,7 @@ void Exporter::make_device() {
     }
     node_ = open_node(options_.name);
     allow_for_the_network();
-    if (!bus_.has(options_.name)) {
+    if (!is_on_the_bus(options_.name)) {
         for (unsigned queue = 0; queue < disk_->queue_count(); ++queue) {
             node_->set_up_queue(queue, options_.queue_size);
         }
@@ -180,16 +229,17 @@ void Exporter::serve_messages() {
 }
 
 void Exporter::attach() {
-    management::VdpaFamily family;
-    if (!family.device(options_.name)) {
+    if (!is_on_the_bus(options_.name)) {
         management::NewDevice device;
         device.name = options_.name;
         device.parent = management_device;
-        family.add(device);
+        management::VdpaFamily().add(device);
     }
     node_name_ = options_.name;
     if (!options_.attach) return;
-    bus_.bind(options_.name, *options_.attach);
+    // Whoever has bound a device anew that is taken over meant it.
+    const bool is_bound = taken_over_ && bus_.driver(options_.name);
+    if (!is_bound) bus_.bind(options_.name, *options_.attach);
     node_name_ = bus_.wait_for_node(options_.name, patience_with_the_bus).name;
 }
 
@@ -200,16 +250,22 @@ std::uint64_t Exporter::bounce_bytes() const {
 }
 
 std::vector<management::DeviceUser> Exporter::users() const {
+    // Somebody has taken it off the bus: nobody can use it.
+    if (!is_on_the_bus(options_.name)) return {};
     return bus_.users(options_.name).users;
 }
 
 std::uint64_t Exporter::grow() {
+    if (!messages_) {
+        throw Error("{} is half taken away: `viaduct-export stop {}` goes on with that",
+                    options_.name, options_.name);
+    }
     const std::uint64_t sectors = messages_->call([this] { return server_->grow(); });
     return sectors * soft::sector_bytes;
 }
 
 void Exporter::remove() {
-    if (owned_ && bus_.has(options_.name)) management::VdpaFamily().remove(options_.name);
+    if (owned_ && is_on_the_bus(options_.name)) management::VdpaFamily().remove(options_.name);
     messages_.reset();
     server_.reset();
     node_.reset();
@@ -232,9 +288,8 @@ void remove_left_behind(const std::string& name) {
         state.remove();
         throw Error("there is no export '{}': `viaductctl devices` lists the host's devices", name);
     }
-    const management::VdpaBus bus;
-    if (bus.has(name)) {
-        bus.refuse_when_in_use(name, "take it away");
+    if (is_on_the_bus(name)) {
+        management::VdpaBus().refuse_when_in_use(name, "take it away");
         // Nobody is there to answer the driver that leaves.
         std::ofstream("/sys/class/vduse/" + name + "/msg_timeout") << 1;
         management::VdpaFamily().remove(name);

@@ -41,7 +41,8 @@ public:
     [[nodiscard]] std::vector<management::DeviceUser> users() const;
     /// The image has grown: its new size in bytes.
     std::uint64_t grow();
-    /// Takes the device away. Nobody uses it.
+    /// Takes the device away. Nobody uses it. What fails half-way may be tried again; there is
+    /// nothing else to do with the device then.
     void remove();
 
 private:

@@ -19,7 +19,7 @@ namespace viaduct::vduse {
 
 /// What a device cannot change while it is there. Plain bytes, for the file.
 struct DeviceShape {
-    std::array<char, 1024> image{};  // as the operator named it
+    std::array<char, 1024> image{};  // its absolute path without links, or its URI
     std::uint32_t queues = 1;
     std::uint32_t queue_size = 256;
     std::uint32_t block_size = 512;

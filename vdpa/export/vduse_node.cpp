@@ -1,6 +1,7 @@
 #include "vdpa/export/vduse_node.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -16,7 +17,9 @@ namespace {
 
 class KernelNode final : public Node {
 public:
-    KernelNode(Fd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+    KernelNode(Fd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {
+        if (is_given_up()) throw_given_up();
+    }
 
     [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
 
@@ -24,7 +27,10 @@ public:
         vduse_dev_request request{};
         const ssize_t length = ::read(fd_.get(), &request, sizeof(request));
         if (length == static_cast<ssize_t>(sizeof(request))) return request;
-        if (length < 0 && (errno == EAGAIN || errno == EINTR)) return std::nullopt;
+        if (length < 0 && (errno == EAGAIN || errno == EINTR)) {
+            if (is_given_up()) throw_given_up();
+            return std::nullopt;
+        }
         throw SystemError("reading a message of " + name_, length < 0 ? errno : EIO);
     }
 
@@ -33,7 +39,8 @@ public:
             static_cast<ssize_t>(sizeof(response))) {
             return;
         }
-        // ENOENT: the kernel has waited too long and does not want it any more.
+        // Whoever asked was killed, or has waited too long: nobody wants the answer any more.
+        if (errno == ENOENT) return;
         throw SystemError("answering a message of " + name_);
     }
 
@@ -98,14 +105,32 @@ public:
     }
 
     void interrupt_config() override {
-        control(VDUSE_DEV_INJECT_CONFIG_IRQ, nullptr, "VDUSE_DEV_INJECT_CONFIG_IRQ");
+        if (::ioctl(fd_.get(), VDUSE_DEV_INJECT_CONFIG_IRQ) == 0) return;
+        // EINVAL: no driver runs the device, and the next one reads what it finds.
+        if (errno != EINVAL) throw SystemError("VDUSE_DEV_INJECT_CONFIG_IRQ of " + name_);
     }
 
 private:
     void control(unsigned long request, void* argument, const char* what) const {
-        if (::ioctl(fd_.get(), request, argument) < 0) {
-            throw SystemError(fmt::format("{} of {}", what, name_));
-        }
+        if (::ioctl(fd_.get(), request, argument) >= 0) return;
+        if (errno == EPERM && is_given_up()) throw_given_up();
+        throw SystemError(fmt::format("{} of {}", what, name_));
+    }
+
+    /// For good: there will be no message any more.
+    [[nodiscard]] bool is_given_up() const noexcept {
+        pollfd node{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+        const int error = errno;
+        const bool given_up = ::poll(&node, 1, 0) == 1 && (node.revents & POLLERR) != 0;
+        errno = error;
+        return given_up;
+    }
+
+    [[noreturn]] void throw_given_up() const {
+        throw Error(
+            "the kernel has given the device up, as nobody answered it in time: end its users and "
+            "take it away (viaduct-export stop {}), then start it again",
+            name_);
     }
 
     Fd fd_;

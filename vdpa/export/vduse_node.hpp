@@ -43,8 +43,10 @@ public:
 
     /// Readable when there is a message.
     [[nodiscard]] virtual int fd() const noexcept = 0;
-    /// The next message; nothing when there is none. Throws SystemError when the device is gone.
+    /// The next message; nothing when there is none. Throws Error when there will be none any more:
+    /// the device is gone, or the kernel has given it up.
     virtual std::optional<vduse_dev_request> receive() = 0;
+    /// Nothing happens when whoever asked has gone in the meantime.
     virtual void respond(const vduse_dev_response& response) = 0;
 
     /// Before the device comes on the vDPA bus.
@@ -59,10 +61,12 @@ public:
     /// From any thread.
     virtual void interrupt(unsigned queue) noexcept = 0;
     virtual void write_config(std::uint32_t offset, std::span<const std::byte> bytes) = 0;
+    /// Nothing happens while no driver runs the device.
     virtual void interrupt_config() = 0;
 };
 
-/// Opens the node: one process at a time. Throws Error, that says who serves it if somebody does.
+/// Opens the node: one process at a time. Throws Error, that says who serves it if somebody does,
+/// and what to do with a device that the kernel has given up.
 std::unique_ptr<Node> open_node(const std::string& name);
 
 }  // namespace viaduct::vduse

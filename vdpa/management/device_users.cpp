@@ -36,12 +36,14 @@ public:
         : roots_(roots), nodes_(nodes.begin(), nodes.end()) {}
 
     DeviceUsers find() {
+        look_at_own_mounts();
         for (const std::string& name : names_in(roots_.proc)) {
             pid_t pid = 0;
             const auto [end, failed] = std::from_chars(name.data(), name.data() + name.size(), pid);
-            if (failed == std::errc() && end == name.data() + name.size()) look_at_process(pid);
+            if (failed != std::errc() || end != name.data() + name.size()) continue;
+            look_at_process(pid);
+            look_at_mounts_of(pid);
         }
-        look_at_mounts();
         look_at_swap();
         look_at_holders();
         std::ranges::sort(found_.users);
@@ -69,9 +71,35 @@ private:
         if (failed == std::errc::permission_denied) found_.complete = false;
     }
 
+    void look_at_own_mounts() {
+        const fs::path self = roots_.proc / "self";
+        mount_namespaces_.insert(name_behind_link(self / "ns/mnt").value_or(""));
+        for (const auto& where : mount_points(read_kernel_file(self / "mountinfo").value_or(""))) {
+            mounted_on_.insert(where);
+            add(0, "mounted on " + where);
+        }
+    }
+
+    /// A container's mounts are in a namespace of their own, seen through its processes only.
+    void look_at_mounts_of(pid_t pid) {
+        const fs::path directory = roots_.proc / std::to_string(pid);
+        const auto name_space = name_behind_link(directory / "ns/mnt");
+        if (!name_space || mount_namespaces_.contains(*name_space)) return;
+        const std::string mounts = read_kernel_file(directory / "mountinfo").value_or("");
+        if (mounts.empty()) return;  // it has ended: another one may tell
+        mount_namespaces_.insert(*name_space);
+        for (const std::string& where : mount_points(mounts)) {
+            // Most namespaces have what the first one has, too.
+            if (!mounted_on_.insert(where).second) continue;
+            add(0, fmt::format("mounted on {} for {} (pid {})", where,
+                               read_kernel_file(directory / "comm").value_or("?"), pid));
+        }
+    }
+
     /// proc_pid_mountinfo(5): ID PARENT MAJOR:MINOR ROOT MOUNT-POINT …
-    void look_at_mounts() {
-        std::istringstream mounts(read_kernel_file(roots_.proc / "self/mountinfo").value_or(""));
+    [[nodiscard]] std::vector<std::string> mount_points(const std::string& mountinfo) const {
+        std::vector<std::string> points;
+        std::istringstream mounts(mountinfo);
         for (std::string line; std::getline(mounts, line);) {
             std::istringstream fields(line);
             std::string id;
@@ -81,8 +109,9 @@ private:
             NodeNumber number{.kind = NodeNumber::Kind::block};
             char colon = 0;
             fields >> id >> parent >> number.major >> colon >> number.minor >> root >> where;
-            if (nodes_.contains(number)) add(0, "mounted on " + where);
+            if (nodes_.contains(number)) points.push_back(where);
         }
+        return points;
     }
 
     /// proc_swaps(5): a line of titles, then a path first on each.
@@ -107,6 +136,8 @@ private:
 
     const Roots& roots_;
     std::set<NodeNumber> nodes_;
+    std::set<std::string> mount_namespaces_;  // that were looked at
+    std::set<std::string> mounted_on_;
     DeviceUsers found_;
 };
 

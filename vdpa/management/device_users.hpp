@@ -1,5 +1,5 @@
-/// Who has a device node open, is mounted from it or stands on it (dm, md): by /proc and /sys,
-/// without touching the device.
+/// Who has a device node open, is mounted from it, in any mount namespace that has a process, or
+/// stands on it (dm, md): by /proc and /sys, without touching the device.
 #pragma once
 
 #include <sys/types.h>
@@ -22,8 +22,9 @@ struct NodeNumber {
 };
 
 struct DeviceUser {
-    pid_t pid = 0;        // 0: the kernel
-    std::string command;  // comm; or "mounted on /mnt", "dm-0" for pid 0
+    pid_t pid = 0;  // 0: the kernel
+    /// comm; for pid 0 "dm-0", "mounted on /mnt", "mounted on /srv for sleep (pid 7)"
+    std::string command;
     friend auto operator<=>(const DeviceUser&, const DeviceUser&) = default;
 };
 
