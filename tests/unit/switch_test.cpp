@@ -335,7 +335,7 @@ INSTANTIATE_TEST_SUITE_P(Directions, SwitchWithAScribbledRing,
 TEST_P(SwitchWithAScribbledRing, GivesUpOrBreaksAndTheNextResetMendsIt) {
     const auto& [to_slow, suspend] = GetParam();
     const Policy there = to_slow ? Policy::slow : Policy::fast;
-    SwitchWorld world({.suspend = suspend});
+    SwitchWorld world({.suspend = suspend, .drain_timeout = std::chrono::milliseconds(50)});
     ASSERT_TRUE(world.run());
     if (!to_slow) {
         ASSERT_TRUE(succeeded(world.set(Policy::slow)));

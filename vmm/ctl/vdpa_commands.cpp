@@ -79,8 +79,7 @@ std::string queue_table(const json::array& devices) {
             table.add({text(device, "id"), digits(queue, "index"), digits(queue, "size"),
                        flag(queue, "ready") ? "yes" : "no", digits(counters, "kicks"),
                        digits(counters, "spurious-kicks"), digits(counters, "batches"),
-                       digits(counters, "chains"),
-                       traffic(counters),
+                       digits(counters, "chains"), traffic(counters),
                        digits(counters, "interrupts"), digits(counters, "interrupts-suppressed"),
                        digits(counters, "throttled-requests"), throttled_time(counters),
                        digits(counters, "faults")});
