@@ -1,4 +1,8 @@
 /// The embedded disk over images of a real Ceph cluster, which is made for these tests.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -179,6 +183,27 @@ TEST_F(CephImage, ThatIsNotThereIsRefusedWithTheRemedy) {
     const std::string nobody = directory_.path("nobody.conf");
     std::ofstream(nobody) << "[global]\nmon host = 127.0.0.1:9\nauth client required = none\n";
     EXPECT_THAT(refusal("rbd:rbd/disk:conf=" + nobody), HasSubstr("cannot be reached"));
+}
+
+// The last one: the cluster shuts the dead writer's address out, whose random part is what this
+// process, of which the writer is a copy, would draw for its next client.
+TEST_F(CephImage, HoldsWhatWasAnsweredForWhenItsProcessIsKilled) {
+    const Bytes content = random_bytes(std::size_t{32} * 4096, 5);
+    const pid_t writer = ::fork();
+    if (writer == 0) {
+        SoftDisk disk(options());
+        disk.start();
+        // A cache that waits for a first flush would answer by itself from here on.
+        const bool good =
+            disk.flush() == VIRTIO_BLK_S_OK && disk.write(0, content) == VIRTIO_BLK_S_OK;
+        if (good) ::kill(::getpid(), SIGKILL);
+        ::_exit(1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(writer, &status, 0), writer);
+    ASSERT_TRUE(WIFSIGNALED(status));
+    const Bytes now = exported();
+    EXPECT_TRUE(std::equal(content.begin(), content.end(), now.begin()));
 }
 
 }  // namespace
