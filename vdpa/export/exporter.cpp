@@ -291,7 +291,7 @@ void remove_left_behind(const std::string& name) {
     if (is_on_the_bus(name)) {
         management::VdpaBus().refuse_when_in_use(name, "take it away");
         // Nobody is there to answer the driver that leaves.
-        std::ofstream("/sys/class/vduse/" + name + "/msg_timeout") << 1;
+        std::ofstream(class_folder + name + "/msg_timeout") << 1;
         management::VdpaFamily().remove(name);
     }
     if (std::filesystem::exists("/dev/vduse/" + name)) Control().destroy(name);
