@@ -41,7 +41,11 @@ protected:
                               .node = node_,
                               .disk = disk_,
                               .log = log_allowance_,
-                              .on_status = [this](std::uint8_t status) { status_ = status; },
+                              .on_status =
+                                  [this](std::uint8_t status) {
+                                      status_ = status;
+                                      log_at_status_ = in_flight_[3].state;
+                                  },
                               .bounce_bytes = [] { return std::uint64_t{0}; }});
     }
     /// The kernel's part of a message, and whether it was answered well.
@@ -89,6 +93,7 @@ protected:
     test::FakeVduseNode node_;
     LogAllowance log_allowance_{"the tests"};
     std::uint8_t status_ = 0xee;
+    soft::InFlightEntry::State log_at_status_ = soft::InFlightEntry::State::free;
     std::unique_ptr<DeviceServer> server_;
 };
 
@@ -253,6 +258,32 @@ TEST_F(VduseServer, ADeviceThatWasResetWhileNobodyServedItIsNotTakenUp) {
     server_->take_over(running);
     EXPECT_EQ(status_, 0);
     EXPECT_EQ(in_flight_[3].state, soft::InFlightEntry::State::free);
+}
+
+TEST_F(VduseServer, AResetIsKnownBeforeTheLogIsEmptySoThatNobodyTakesUpWhatIsDone) {
+    EXPECT_TRUE(set_status(running));
+    in_flight_[3].state = soft::InFlightEntry::State::taken;
+    EXPECT_TRUE(set_status(0));
+    EXPECT_EQ(log_at_status_, soft::InFlightEntry::State::taken);
+    EXPECT_EQ(in_flight_[3].state, soft::InFlightEntry::State::free);
+}
+
+TEST_F(VduseServer, ADaemonKilledOverAResetLeavesNothingInFlightToTheNext) {
+    in_flight_[3].state = soft::InFlightEntry::State::taken;
+    server_->take_over(0);
+    EXPECT_EQ(in_flight_[3].state, soft::InFlightEntry::State::free);
+    EXPECT_TRUE(node_.kicks.empty());
+}
+
+TEST_F(VduseServer, MemoryThatMakesNoSenseWhileItRunsLeavesItWithWhatItHad) {
+    EXPECT_TRUE(set_status(running));
+    node_.pieces.push_back({memory_.fd(), 0, 0xffff'ffff'ffff'f000, 0xffff'ffff'ffff'ffff});
+    node_.send_type(VDUSE_UPDATE_IOTLB);
+    EXPECT_FALSE(serve());
+    EXPECT_EQ(read(), VIRTIO_BLK_S_OK);
+    std::filesystem::resize_file(image_.path(), std::size_t{16} << 20);
+    EXPECT_EQ(server_->grow(), 32768U);
+    EXPECT_EQ(read(1), VIRTIO_BLK_S_OK);
 }
 
 TEST_F(VduseServer, TellsTheDriverThatTheImageHasGrown) {

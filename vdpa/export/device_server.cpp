@@ -30,13 +30,10 @@ DeviceServer::DeviceServer(DeviceServerSetup setup)
     : setup_(std::move(setup)), kicks_(setup_.disk.queue_count()) {}
 
 void DeviceServer::take_over(std::uint8_t status) {
-    if ((status & status::driver_ok) == 0) return;
-    if (setup_.node.features() == 0) {
-        // Its driver was killed while it reset the device and nobody was there to hear of it: what
-        // was in flight is nobody's.
-        stop();
-        return setup_.on_status(0);
-    }
+    // What was in flight is nobody's when the device does not run: its daemon was killed while it
+    // stopped it, or its driver was killed over a reset of which nobody was there to hear.
+    if ((status & status::driver_ok) == 0) return setup_.disk.reset();
+    if (setup_.node.features() == 0) return set_status(0);
     try {
         start(true);
     } catch (const Error& failure) {
@@ -88,19 +85,17 @@ bool DeviceServer::answer(const vduse_dev_request& request, vduse_dev_response& 
 }
 
 void DeviceServer::set_status(std::uint8_t status) {
-    if (status == 0) {
-        stop();
-        return setup_.on_status(0);
-    }
-    // First of all: a device that runs under a status that says otherwise would be started anew by
-    // the next daemon, at the beginning of its rings.
+    // First of all, wherever this process may be killed. A device that runs under a status that
+    // says otherwise would be started anew by the next daemon, at the beginning of its rings; one
+    // that stops would be taken up with a log that is empty already, and do again what is done.
     setup_.on_status(status);
+    if (status == 0) return stop();
     if ((status & status::driver_ok) == 0 || memory_) return;
     try {
         start(false);
     } catch (const Error&) {
-        stop();
         setup_.on_status(static_cast<std::uint8_t>(status & ~status::driver_ok));
+        stop();
         throw;
     }
 }
@@ -145,7 +140,12 @@ void DeviceServer::stop() {
 void DeviceServer::update_memory() {
     if (!memory_) return;  // looked at when the device starts
     DriverMemory now(setup_.node, setup_.bounce_bytes());
-    setup_.disk.replace_map(now.regions());
+    try {
+        setup_.disk.replace_map(now.regions());
+    } catch (const Error&) {
+        setup_.disk.replace_map(memory_->regions());
+        throw;
+    }
     memory_.emplace(std::move(now));
 }
 

@@ -242,10 +242,9 @@ void SoftDevice::unmap(std::span<const MemoryRegion> regions) {
 }
 
 void SoftDevice::replace_map(std::span<const MemoryRegion> regions) {
-    change_at_rest([&] {
-        memory_ = AddressSpace();
-        for (const MemoryRegion& region : regions) memory_.map(region);
-    });
+    AddressSpace fresh;  // before anything changes: it may refuse
+    for (const MemoryRegion& region : regions) fresh.map(region);
+    change_at_rest([&] { memory_ = std::move(fresh); });
 }
 
 void SoftDevice::set_queue_size(unsigned queue, std::uint16_t entries) {
