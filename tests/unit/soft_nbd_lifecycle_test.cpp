@@ -83,6 +83,22 @@ TEST_P(LostServer, ThatStaysAwayFailsRequestsAfterTheDelayAndRecoversWhenItIsBac
     EXPECT_EQ(count_of(log, "connection to the server is back"), 1U) << log;
 }
 
+TEST_P(LostServer, HasTheWholeDelayAgainWhenNothingWasAskedOfItSinceTheLastTime) {
+    SoftDisk disk(options(1s));
+    disk.start();
+    ASSERT_EQ(disk.write(0, Bytes(4096)), VIRTIO_BLK_S_OK);
+    server_.kill();
+    server_.start();
+    std::this_thread::sleep_for(2500ms);  // until it is connected to again, and past the delay
+    server_.kill();
+    std::thread later([&] {
+        std::this_thread::sleep_for(200ms);
+        server_.start();
+    });
+    EXPECT_EQ(disk.write(8, Bytes(4096)), VIRTIO_BLK_S_OK);
+    later.join();
+}
+
 TEST_P(LostServer, DoesNotHoldUpAReset) {
     SoftDisk disk(options(30s));
     disk.start();

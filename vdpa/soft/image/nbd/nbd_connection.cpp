@@ -29,6 +29,7 @@ NbdConnection::NbdConnection(IoUring& ring, NbdImage& image)
     if (!handle_) return;
     if (const auto terms = terms_of(handle_.get())) {
         terms_ = *terms;
+        notice_a_silent_end(handle_.get());
         up_ = true;
         proven_ = true;
     } else {
@@ -173,6 +174,7 @@ void NbdConnection::on_connected() noexcept {
     terms_ = *terms;
     notice_a_silent_end(handle_.get());
     up_ = true;
+    tried_ = false;
     proven_ = false;
     given_up_ = false;
     changes_.up = true;
@@ -185,13 +187,11 @@ void NbdConnection::lose(const std::string& reason) noexcept {
     drop();
     reason_ = reason;
     if (!std::exchange(reported_lost_, true)) image_.report().lost(reason);
-    if (proven_) {
-        lost_since_ = Clock::now();
-        interval_ = {};
-        return attempt();
-    }
-    // A server that ends over each command, or with each connection, has the time of one loss.
-    attempt_failed(reason);
+    // A server that ends over each command has the time of one loss for all its connections.
+    if (proven_ || !tried_) lost_since_ = Clock::now();
+    if (!proven_) return attempt_failed(reason);
+    interval_ = {};
+    attempt();
 }
 
 void NbdConnection::give_up_if_late() noexcept {

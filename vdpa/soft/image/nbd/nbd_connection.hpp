@@ -45,6 +45,8 @@ public:
     /// To be called after calls on the handle: looks at its state, and waits for what it waits for.
     Changes check() noexcept;
 
+    /// A command is on its way.
+    void try_it() noexcept { tried_ = true; }
     /// A command has come back: the connection works.
     void prove() noexcept {
         proven_ = true;
@@ -86,6 +88,7 @@ private:
     bool begun_ = false;
     bool closed_ = false;
     bool up_ = false;
+    bool tried_ = false;
     bool proven_ = false;  // this one, or the one before it, since the loss
     bool ending_ = false;
     bool given_up_ = false;

@@ -272,6 +272,7 @@ bool NbdLane::command(Slot& slot, std::byte* memory, std::uint64_t length) noexc
     slot.left -= length;
     if (issue(slot, memory, offset, length,
               {.callback = on_done, .user_data = &slot, .free = nullptr}) >= 0) {
+        connection_.try_it();
         return true;
     }
     const int error = nbd_get_errno();
