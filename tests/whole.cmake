@@ -64,6 +64,8 @@ add_test(NAME durability.soak COMMAND $<TARGET_FILE:unit_tests> --gtest_brief=1
 set_tests_properties(durability.soak PROPERTIES TIMEOUT 1800 LABELS soak
     ENVIRONMENT VIADUCT_TIMES=10)
 
+add_test(NAME ceph.unit COMMAND ${CMAKE_SOURCE_DIR}/build/ceph/rbd_tests --gtest_brief=1)
+set_tests_properties(ceph.unit PROPERTIES TIMEOUT 120 LABELS soak)
 set(ceph_tests ${CMAKE_SOURCE_DIR}/build/ceph/ceph_tests --gtest_brief=1)
 add_test(NAME ceph COMMAND ${ceph_tests} --gtest_filter=CephImage.*)
 set_tests_properties(ceph PROPERTIES TIMEOUT 300 LABELS soak)

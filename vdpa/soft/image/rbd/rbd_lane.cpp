@@ -6,6 +6,13 @@
 #include <utility>
 
 namespace viaduct::soft {
+namespace {
+
+std::uint64_t data_of(const Operation& operation) noexcept {
+    return operation.segments.empty() ? 0 : operation.length;
+}
+
+}  // namespace
 
 RbdLane::RbdLane(IoUring& ring, RbdImage& image)
     : ring_(ring), image_(image), slots_(ring.entries()) {
@@ -28,7 +35,26 @@ void RbdLane::start(Operation& operation) noexcept {
     free_ = slot.next;
     slot.operation = &operation;
     slot.flushes = false;
-    issue(slot);
+    slot.next = nullptr;
+    if (data_of(operation) > most_bytes) {
+        image_.failures().failed(operation.kind, operation.offset, EFBIG);
+        return finish(slot, -EFBIG);
+    }
+    (first_waiting_ == nullptr ? first_waiting_ : last_waiting_->next) = &slot;
+    last_waiting_ = &slot;
+    issue_waiting();
+}
+
+void RbdLane::issue_waiting() noexcept {
+    while (first_waiting_ != nullptr) {
+        Slot& slot = *first_waiting_;
+        const std::uint64_t bytes = data_of(*slot.operation);
+        if (bytes_ + bytes > most_bytes) return;
+        first_waiting_ = slot.next;
+        slot.bytes = bytes;
+        bytes_ += bytes;
+        issue(slot);
+    }
 }
 
 std::optional<int> RbdLane::proceed(Operation& /*operation*/, int /*result*/) noexcept {
@@ -43,6 +69,10 @@ void RbdLane::arm() noexcept {
 }
 
 void RbdLane::abandon() noexcept {
+    while (Slot* const slot = first_waiting_) {
+        first_waiting_ = slot->next;
+        finish(*slot, -ECANCELED);
+    }
     // The poll was cancelled with the engine's other requests, and is still needed.
     if (issued_ != handed_back_.load(std::memory_order_acquire) ||
         came_back_.load(std::memory_order_acquire) != nullptr) {
@@ -56,6 +86,7 @@ void RbdLane::on_event(std::uint64_t /*tag*/, int result) noexcept {
     arm();
     Slot* slot = came_back_.exchange(nullptr, std::memory_order_acquire);
     while (slot != nullptr) take_back(*std::exchange(slot, slot->next));
+    issue_waiting();
 }
 
 void RbdLane::take_back(Slot& slot) noexcept {
@@ -74,6 +105,7 @@ void RbdLane::take_back(Slot& slot) noexcept {
 }
 
 void RbdLane::finish(Slot& slot, int outcome) noexcept {
+    bytes_ -= std::exchange(slot.bytes, 0);
     report(*slot.operation, outcome);
     slot.next = std::exchange(free_, &slot);
 }

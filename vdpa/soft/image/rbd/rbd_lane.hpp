@@ -3,6 +3,8 @@
 /// waits.
 ///
 /// librbd cannot cancel: what is abandoned is waited for, which the cluster's time limits bound.
+/// It copies what it moves, so a guest, which may name the same memory many times over, gets no
+/// more moved at a time than a bound; what is beyond it waits.
 #pragma once
 
 #include <atomic>
@@ -23,6 +25,9 @@ public:
     /// Nothing is in flight; waits for librbd's threads to let go.
     ~RbdLane() override;
 
+    /// Of data, of one operation and of all that are under way.
+    static constexpr std::uint64_t most_bytes = std::uint64_t{64} << 20;
+
     void start(Operation& operation) noexcept override;
     /// Never called: no operation is a request in the io_uring.
     std::optional<int> proceed(Operation& operation, int result) noexcept override;
@@ -34,11 +39,13 @@ private:
     struct Slot {
         RbdLane* lane = nullptr;
         Operation* operation = nullptr;
-        Slot* next = nullptr;  // that is free, or that has come back
-        bool flushes = false;  // the write is done, and is now made durable
-        int result = 0;        // librbd's
+        Slot* next = nullptr;     // that is free, that waits, or that has come back
+        std::uint64_t bytes = 0;  // of data, while it is under way
+        bool flushes = false;     // the write is done, and is now made durable
+        int result = 0;           // librbd's
     };
 
+    void issue_waiting() noexcept;
     void issue(Slot& slot) noexcept;
     [[nodiscard]] int begin(const Slot& slot, rbd_completion_t completion) noexcept;
     void finish(Slot& slot, int outcome) noexcept;
@@ -50,6 +57,9 @@ private:
     RbdImage& image_;
     std::vector<Slot> slots_;
     Slot* free_ = nullptr;
+    Slot* first_waiting_ = nullptr;
+    Slot* last_waiting_ = nullptr;  // while there is a first
+    std::uint64_t bytes_ = 0;       // of data, under way
     bool armed_ = false;
     EventFd done_;
     std::atomic<Slot*> came_back_ = nullptr;      // the latest first

@@ -1,5 +1,7 @@
 /// The RBD lane against a cluster of our own making: the part of librados and librbd that it uses,
 /// over memory, with threads that answer late and out of order. A real cluster is another test's.
+#include "vdpa/soft/image/rbd/rbd_lane.hpp"
+
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -28,6 +30,8 @@ struct FakeCluster {
     std::vector<std::thread> threads;
     std::atomic<int> error = 0;
     std::atomic<unsigned> flushes = 0;
+    std::atomic<std::uint64_t> moving = 0;
+    std::atomic<std::uint64_t> most_moving = 0;  // bytes, at once
     std::atomic<unsigned> delay_us = 0;
 
     int answer(rbd_completion_t completion, std::function<ssize_t()> work) {
@@ -61,18 +65,23 @@ int fake_open(const char* name, rbd_image_t* image) {
 
 int move_data(const iovec* iov, int count, std::uint64_t offset, rbd_completion_t completion,
               bool to_guest) {
-    return fake_cluster().answer(completion,
-                                 [pieces = std::vector<iovec>(iov, iov + count), offset, to_guest] {
-                                     std::byte* at = fake_cluster().content.data() + offset;
-                                     ssize_t moved = 0;
-                                     for (const iovec& piece : pieces) {
-                                         std::memcpy(to_guest ? piece.iov_base : at,
-                                                     to_guest ? at : piece.iov_base, piece.iov_len);
-                                         at += piece.iov_len;
-                                         moved += static_cast<ssize_t>(piece.iov_len);
-                                     }
-                                     return to_guest ? moved : 0;
-                                 });
+    FakeCluster& cluster = fake_cluster();
+    std::vector<iovec> pieces(iov, iov + count);
+    std::uint64_t length = 0;
+    for (const iovec& piece : pieces) length += piece.iov_len;
+    cluster.moving += length;
+    cluster.most_moving = std::max(cluster.most_moving.load(), cluster.moving.load());
+    return cluster.answer(completion,
+                          [&cluster, pieces = std::move(pieces), offset, length, to_guest] {
+                              std::byte* at = cluster.content.data() + offset;
+                              for (const iovec& piece : pieces) {
+                                  std::memcpy(to_guest ? piece.iov_base : at,
+                                              to_guest ? at : piece.iov_base, piece.iov_len);
+                                  at += piece.iov_len;
+                              }
+                              cluster.moving -= length;
+                              return to_guest ? static_cast<ssize_t>(length) : 0;
+                          });
 }
 
 int clear(std::uint64_t offset, std::uint64_t length, rbd_completion_t completion) {
@@ -225,6 +234,45 @@ TEST_F(RbdDisk, TellsErrorsAndGoesOn) {
     fake_cluster().error = 0;
     EXPECT_EQ(disk_.write(8, Bytes(4096)), VIRTIO_BLK_S_OK);
     EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("at 4096 failed"));
+}
+
+TEST_F(RbdDisk, MovesNoMoreAtATimeThanItsBoundHoweverOftenTheSameMemoryIsNamed) {
+    disk_.start();
+    fake_cluster().delay_us = 20'000;
+    fake_cluster().most_moving = 0;
+    constexpr std::size_t length = std::size_t{6} << 20;
+    const Iova content = disk_.memory().allocate(length);
+    std::vector<test::PostedRequest> requests;
+    for (unsigned i = 0; i < 20; ++i) {
+        requests.push_back(disk_.post(0, VIRTIO_BLK_T_IN, 0, content, length));
+    }
+    disk_.driver().publish_and_kick();
+    for (std::size_t i = 0; i < requests.size(); ++i) EXPECT_TRUE(disk_.driver().wait_used());
+    for (const test::PostedRequest& request : requests) {
+        EXPECT_EQ(disk_.memory().load<std::uint8_t>(request.status), VIRTIO_BLK_S_OK);
+    }
+    EXPECT_LE(fake_cluster().most_moving.load(), RbdLane::most_bytes);
+    EXPECT_GT(fake_cluster().most_moving.load(), RbdLane::most_bytes / 2);
+}
+
+TEST_F(RbdDisk, RefusesARequestOfMoreThanItMovesAtATime) {
+    fake_cluster().content.resize(std::size_t{128} << 20);
+    SoftDisk large(options());
+    large.start();
+    testing::internal::CaptureStderr();
+    constexpr std::size_t piece = std::size_t{8} << 20;
+    const Iova content = large.memory().allocate(piece);
+    std::vector<test::Buffer> buffers{{large.put_header(VIRTIO_BLK_T_IN, 0), 16, false}};
+    for (unsigned i = 0; i < 9; ++i) buffers.push_back({content, piece, true});
+    const Iova status = large.put_status();
+    buffers.push_back({status, 1, true});
+    large.driver().add(buffers);
+    large.driver().publish_and_kick();
+    EXPECT_TRUE(large.driver().wait_used());
+    EXPECT_EQ(large.memory().load<std::uint8_t>(status), VIRTIO_BLK_S_IOERR);
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("failed"));
+    EXPECT_EQ(large.write(8, Bytes(4096)), VIRTIO_BLK_S_OK);
+    fake_cluster().content.resize(std::size_t{8} << 20);
 }
 
 TEST_F(RbdDisk, WaitsForWhatIsInFlightAtAReset) {
