@@ -1,7 +1,10 @@
 // A driver of our own on /dev/vhost-vdpa-N that puts nonsense into its rings and takes its memory
 // away: viaduct-export's daemon says so in a line, and serves the next driver.
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -146,6 +149,30 @@ TEST_F(HostileDriver, WithRingsThatAreNotThere) {
     }
     EXPECT_THAT(exported_.log(), HasSubstr("rings do not lie in memory"));
     expect_service();
+}
+
+TEST_F(HostileDriver, WithMemoryThatBeginsAndEndsWithinHugePages) {
+    std::ofstream("/proc/sys/vm/nr_hugepages") << 2;
+    constexpr std::size_t page = std::size_t{2} << 20;
+    const Fd file(::memfd_create("huge pages", MFD_CLOEXEC | MFD_HUGETLB));
+    ASSERT_EQ(::ftruncate(file.get(), 2 * page), 0);
+    const Mapping mapping("huge pages", 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED, file.get());
+    const MemoryRegion region{Iova{nowhere}, mapping.bytes().subspan(page / 2, page)};
+    {
+        const auto disk = driver();
+        disk->device().map(std::array{region});
+        disk->start();
+        const Bytes content = random_bytes(4096, 8);
+        EXPECT_EQ(disk->write(8, content), VIRTIO_BLK_S_OK);
+        for (const std::size_t offset : {std::size_t{0}, page - 4096}) {
+            EXPECT_EQ(disk->run(0, VIRTIO_BLK_T_IN, 8, region.iova + offset, 4096),
+                      VIRTIO_BLK_S_OK);
+            EXPECT_TRUE(std::ranges::equal(region.bytes.subspan(offset, 4096), content));
+        }
+    }
+    EXPECT_EQ(exported_.log(), "");
+    expect_service();
+    std::ofstream("/proc/sys/vm/nr_hugepages") << 0;
 }
 
 TEST_F(HostileDriver, ThatCutsItsMemoryShort) {

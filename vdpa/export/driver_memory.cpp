@@ -1,8 +1,11 @@
 #include "vdpa/export/driver_memory.hpp"
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
+#include <bit>
 #include <limits>
 #include <optional>
 #include <string>
@@ -27,6 +30,13 @@ bool is_kernels_domain(const Fd& file) {
     return length > 0 &&
            std::string_view(name.data(), static_cast<std::size_t>(length)).find("vduse-domain") !=
                std::string_view::npos;
+}
+
+/// hugetlbfs maps whole pages of its own size only; a piece may begin and end within one.
+std::uint64_t page_bytes(const Fd& file) {
+    struct statfs system {};
+    if (::fstatfs(file.get(), &system) != 0 || system.f_type != HUGETLBFS_MAGIC) return 1;
+    return std::bit_floor(static_cast<std::uint64_t>(system.f_bsize));
 }
 
 }  // namespace
@@ -54,10 +64,14 @@ void DriverMemory::add(const Fd& file, std::uint64_t offset, Iova first, Iova la
         throw Error("a piece of the driver's memory makes no sense: {:#x} to {:#x}", first.value,
                     last.value);
     }
-    mappings_.emplace_back("the driver's memory", bytes, PROT_READ | (writable ? PROT_WRITE : 0),
-                           MAP_SHARED, file.get(), static_cast<off_t>(offset));
-    lent_.emplace_back(mappings_.back().bytes());
-    regions_.push_back({first, mappings_.back().bytes(), writable});
+    const std::uint64_t page = page_bytes(file);
+    const std::uint64_t before = offset & (page - 1);
+    const std::uint64_t whole = (before + bytes + page - 1) & ~(page - 1);
+    mappings_.emplace_back("the driver's memory", whole, PROT_READ | (writable ? PROT_WRITE : 0),
+                           MAP_SHARED, file.get(), static_cast<off_t>(offset - before));
+    const auto mapped = mappings_.back().bytes();
+    lent_.emplace_back(mapped);
+    regions_.push_back({first, mapped.subspan(before, bytes), writable});
 }
 
 }  // namespace viaduct::vduse
