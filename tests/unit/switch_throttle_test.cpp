@@ -160,6 +160,35 @@ TEST(ThrottledDevice, ThatNeedsAResetFollowsItsGroupWhenItHasHadIt) {
     EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
 }
 
+TEST(ThrottledDevice, OfWhichOneQueueWorksOnDoesNotEscapeItsGroupsLimits) {
+    const auto group = std::make_shared<ThrottleGroup>("both");
+    SwitchWorld world({.queues = 2, .group = group});
+    ASSERT_TRUE(world.run());
+    world.driver(1).put_available(9999);
+    world.driver(1).publish();
+    world.guest().guest_kick(1).signal();
+    ASSERT_TRUE(eventually([&] { return world.guest().needs_reset(); }));
+    EXPECT_TRUE(succeeded(follow(world))) << "there are no limits";
+    group->set_limits(some_limits, ThrottleGroup::TimePoint::clock::now());
+    EXPECT_THAT(reason(follow(world)), HasSubstr("needs a reset"));
+    world.reset();
+    ASSERT_TRUE(world.run());
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::slow);
+}
+
+TEST(ThrottledDevice, GoesBackIntoAGroupThatHasNoLimits) {
+    const auto group = std::make_shared<ThrottleGroup>("both");
+    SwitchWorld world({.group = group});
+    ASSERT_TRUE(world.run());
+    const auto other = std::make_shared<ThrottleGroup>("other");
+    ASSERT_TRUE(succeeded(join(world, other, some_limits)));
+    EXPECT_TRUE(succeeded(
+        world.wait([&](auto done) { world.guest().join_group(group, std::move(done)); })));
+    EXPECT_EQ(world.guest().throttle_group(), group);
+    EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
+    EXPECT_EQ(other->limits(), some_limits);
+}
+
 /// One request goes, the others wait for seconds.
 constexpr ThrottleLimits one_in_ten_seconds{.iops = {.average = 1, .maximum = 1}};
 

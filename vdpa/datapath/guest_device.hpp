@@ -101,6 +101,8 @@ public:
     /// disks only. As set_policy().
     void set_throttle(std::shared_ptr<ThrottleGroup> group, const ThrottleLimits& limits,
                       std::function<void(SwitchOutcome)> done);
+    /// Puts it into a group as it is, or into none, and takes to the path that this wants.
+    void join_group(std::shared_ptr<ThrottleGroup> group, std::function<void(SwitchOutcome)> done);
     /// The group's limits have changed by another's doing: takes to the path that they want, now or
     /// when its guest has reset it.
     void follow_throttle(std::function<void(SwitchOutcome)> done);

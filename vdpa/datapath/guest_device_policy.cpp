@@ -21,9 +21,21 @@ void GuestDevice::follow_throttle(std::function<void(SwitchOutcome)> done) {
     post_switch(
         [this] {
             if (limits().any()) check_limits_are_enforced();
-            // Its device has stopped: what is wanted holds from its guest's reset on.
+            // What has stopped takes up what is wanted after its guest's reset. But a part of it
+            // may work on where nobody holds it to limits.
             const PathKind to = wanted_path();
-            if (needs_reset_) return SwitchReport{.from = to, .to = to};
+            const bool escapes = state_ == State::fast && to == PathKind::slow;
+            if (needs_reset_ && !escapes) return SwitchReport{.from = to, .to = to};
+            return take_to_wanted_path({.timeout = options_.drain_timeout});
+        },
+        std::move(done));
+}
+
+void GuestDevice::join_group(std::shared_ptr<ThrottleGroup> group,
+                             std::function<void(SwitchOutcome)> done) {
+    post_switch(
+        [this, group = std::move(group)] {
+            join_throttle(group);
             return take_to_wanted_path({.timeout = options_.drain_timeout});
         },
         std::move(done));

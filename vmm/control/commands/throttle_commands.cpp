@@ -1,7 +1,9 @@
+#include <memory>
 #include <string>
 
 #include "vmm/control/commands/awaited.hpp"
 #include "vmm/control/commands/commands.hpp"
+#include "vmm/control/commands/turns.hpp"
 #include "vmm/control/qmp_error.hpp"
 
 namespace viaduct::control {
@@ -27,13 +29,11 @@ ThrottleLimits limits_from(const Arguments& arguments) {
 
 using Group = std::shared_ptr<datapath::ThrottleGroup>;
 
-/// A device's group and its limits, to be had again.
+/// What is to be had again.
 struct Before {
-    Group joined;
-    ThrottleLimits of_joined;
-    Group group;  // that is to change
+    Group joined;  // by the device
+    Group group;   // that is to change
     ThrottleLimits of_group;
-    ThrottleLimits wanted;
 };
 
 boost::asio::awaitable<SwitchOutcome> change(GuestDevice& guest, const Group& group,
@@ -62,29 +62,28 @@ boost::asio::awaitable<SwitchOutcome> let_follow(vmm::Machine& machine, const Gr
 
 /// A device that cannot go back is broken then, and says so itself.
 boost::asio::awaitable<void> undo(vmm::Machine& machine, GuestDevice& guest, const Before& before) {
-    // Another client may have set others meanwhile, and been told that they are in force.
-    if (before.group->limits() == before.wanted) {
-        before.group->set_limits(before.of_group, datapath::ThrottleGroup::TimePoint::clock::now());
-    }
-    if (before.joined != before.group) {
-        (void)co_await change(guest, before.joined, before.of_joined);
-    }
+    before.group->set_limits(before.of_group, datapath::ThrottleGroup::TimePoint::clock::now());
+    Request<SwitchOutcome> join = [&](auto done) {
+        guest.join_group(before.joined, std::move(done));
+    };
+    (void)co_await awaited(join);
     (void)co_await let_follow(machine, before.group, nullptr);
 }
 
-boost::asio::awaitable<boost::json::value> set_throttle(vmm::Machine& machine,
+boost::asio::awaitable<boost::json::value> set_throttle(vmm::Machine& machine, Turns& turns,
                                                         const Arguments& arguments) {
     GuestDevice& guest =
         device_named(machine, arguments.get_one_of<std::string>({"id", "device"})).guest_device;
     const ThrottleLimits limits = limits_from(arguments);
     const auto name = arguments.find<std::string>("group");
+    // What fails puts limits back that must not be another client's by then.
+    const auto turn = co_await turns.take();
     const Group joined = guest.throttle_group();
     const Group group = !limits.any() ? nullptr
                         : name || !joined
                             ? machine.throttle_groups().find_or_create(name.value_or(guest.id()))
                             : joined;
-    const Before before{joined, guest.limits(), group, group ? group->limits() : ThrottleLimits(),
-                        limits};
+    const Before before{joined, group, group ? group->limits() : ThrottleLimits()};
     const SwitchOutcome changed = co_await change(guest, group, limits);
     succeeded(changed);
     if (!group) co_return boost::json::object{};
@@ -180,7 +179,9 @@ void add_throttle_commands(CommandTable& table, vmm::Machine& machine) {
                 "is auto takes to the slow path first, and back when the last limit is gone. "
                 "Limits that are all 0 take the device out of its group, whose others keep theirs.",
          .parameters = parameters(),
-         .run = [&](const Arguments& arguments) { return set_throttle(machine, arguments); }});
+         .run = [&, turns = std::make_shared<Turns>()](const Arguments& arguments) {
+             return set_throttle(machine, *turns, arguments);
+         }});
 }
 
 }  // namespace viaduct::control
