@@ -229,6 +229,21 @@ TEST_F(DeviceWithDoorbells, ShowsNoPagesOnTheSlowPathAndTakesThemOutBeforeTheSwi
     world_.guest().set_doorbell_listener({});
 }
 
+TEST_F(DeviceWithDoorbells, IsClosedWhenItBreaksOnTheSlowPathSinceNoPageIsInTheGuest) {
+    ASSERT_TRUE(world_.run());
+    std::promise<void> done;
+    world_.guest().set_policy(datapath::Policy::slow, {}, [&](const auto&) { done.set_value(); });
+    done.get_future().wait();
+    ASSERT_EQ(world_.guest().state(), State::slow);
+    world_.node.fail_next("GET_CONFIG", EIO);
+    std::array<std::byte, 1> byte{};
+    world_.guest().read_config(0, byte);
+    EXPECT_EQ(world_.guest().state(), State::broken);
+    EXPECT_FALSE(world_.node.is_open());
+    world_.reset();
+    EXPECT_TRUE(world_.run());
+}
+
 TEST_F(DeviceWithDoorbells, HasNoPagesWhileItCannotBeOpenedAgain) {
     ASSERT_TRUE(world_.run());
     EXPECT_FALSE(world_.guest().doorbell_page(0).empty());

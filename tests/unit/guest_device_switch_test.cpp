@@ -133,7 +133,8 @@ TEST(GuestDeviceSwitch, LooksAtNoCacheModeThatWasNotNegotiated) {
     ASSERT_TRUE(world.run());
     world.node.clear_log();
     ASSERT_EQ(set(world, Policy::slow), "");
-    EXPECT_THAT(world.node.log_of("GET_CONFIG "), IsEmpty());
+    EXPECT_THAT(world.node.log_of("GET_CONFIG 32"), IsEmpty());
+    EXPECT_THAT(world.node.log_of("SET_CONFIG"), IsEmpty());
 }
 
 TEST(GuestDeviceSwitch, SetsTheCallsOfThePathThatItGoesTo) {

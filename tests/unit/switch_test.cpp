@@ -237,6 +237,55 @@ TEST_P(SwitchWithAFault, ThatStaysBreaksTheDeviceUntilItsGuestResetsIt) {
     world.finish_load();
 }
 
+TEST(Switch, OfADeviceWhoseConfigurationCannotBeReadLeavesTheGuestOnItsOldPath) {
+    for (const unsigned failing : {1U, 2U}) {
+        SwitchWorld world({.queues = 2});
+        ASSERT_TRUE(world.run());
+        world.start_load();
+        unsigned calls = 0;
+        world.before = [&](const std::string& called) {
+            if (called == "read_config" && ++calls == failing) throw Error("fails on purpose");
+        };
+        EXPECT_THAT(reason(world.set(Policy::slow)), HasSubstr("on purpose"));
+        EXPECT_EQ(world.guest().state(), GuestDevice::State::fast);
+        world.finish_load();
+        EXPECT_THAT(world.broken(), IsEmpty());
+    }
+}
+
+TEST(Switch, TellsTheGuestWhatChangedWhileNobodyDroveTheDevice) {
+    const TemporaryImage image("/dev/shm");
+    soft::SoftDevice* disk = nullptr;
+    SwitchWorld world({.make_device = [&] {
+        soft::SoftDeviceOptions options;
+        options.image = image.path();
+        auto device = std::make_unique<soft::SoftDevice>(options);
+        disk = device.get();
+        return device;
+    }});
+    ASSERT_TRUE(world.run());
+    EXPECT_TRUE(succeeded(world.set(Policy::slow)));
+    EXPECT_FALSE(world.guest().config_call().pending()) << "nothing has changed";
+    world.before = [&](const std::string& called) {
+        if (called != "set_features") return;
+        std::filesystem::resize_file(image.path(), std::size_t{16} << 20);
+        disk->measure_again();
+    };
+    EXPECT_TRUE(succeeded(world.set(Policy::fast)));
+    EXPECT_TRUE(eventually([&] { return world.guest().config_call().pending(); }));
+    EXPECT_EQ(world.guest().disk()->size, std::size_t{16} << 20);
+}
+
+TEST(Switch, WithNoTimeAtAllIsMadeByADiskAtRest) {
+    SwitchWorld world({});
+    ASSERT_TRUE(world.run());
+    constexpr datapath::SwitchOptions at_once{.timeout = std::chrono::milliseconds(0)};
+    for (const Policy policy : {Policy::slow, Policy::fast, Policy::slow}) {
+        const auto outcome = world.set(policy, at_once);
+        EXPECT_TRUE(succeeded(outcome)) << reason(outcome);
+    }
+}
+
 TEST(Switch, WithoutSuspendDrainsWhatFailsToSuspend) {
     for (const char* const operation : {"suspend", "ring_state"}) {
         SwitchWorld world({});

@@ -18,6 +18,8 @@ std::chrono::microseconds since(DataPath::Clock::time_point start) {
 /// For a suspended device to hand back what it took, before it is asked to go on instead: most
 /// disks answer in less, and a device that never does delays the switch by no more than this.
 constexpr std::chrono::milliseconds suspended_grace(20);
+/// For the relays' threads to hear an order, however little time a switch has.
+constexpr std::chrono::milliseconds hearing(20);
 
 std::chrono::milliseconds until(DataPath::Clock::time_point deadline) {
     return std::max(std::chrono::ceil<std::chrono::milliseconds>(deadline - DataPath::Clock::now()),
@@ -59,7 +61,11 @@ SwitchReport DataPath::move(PathKind to, const SwitchOptions& options) {
     const bool rested = resting_;
     SwitchReport report{.from = from, .to = to, .in_flight = count_in_flight()};
     Standing standing;
-    read_kept_part(standing);
+    try {
+        standing.config = read_config();
+    } catch (const Error& failure) {
+        throw PathUnchanged("{}", failure.what());
+    }
     const auto start = Clock::now();
     std::optional<VcpusPaused> paused;
     standing.bases = quiet(options, paused);
@@ -171,7 +177,9 @@ RingBases DataPath::drain_fast(const SwitchOptions& options, Clock::time_point d
 RingBases DataPath::drain_slow(const SwitchOptions& options) const {
     SlowPath& relays = *setup_.slow_path;
     relays.order(Order::leave);
-    if (relays.wait_for_rest(Clock::now() + options.timeout)) return relays.bases();
+    if (relays.wait_for_rest(Clock::now() + std::max(options.timeout, hearing))) {
+        return relays.bases();
+    }
     relays.order(resting_ ? Order::pause : Order::run);
     give_up(options);
 }
@@ -189,7 +197,7 @@ RingBases DataPath::hold_slow(const SwitchOptions& options) {
         throw PathUnchanged("{}", failure.what());
     }
     relays.order(Order::hold);
-    const bool rested = relays.wait_for_rest(Clock::now() + options.timeout);
+    const bool rested = relays.wait_for_rest(Clock::now() + std::max(options.timeout, hearing));
     if (auto bases = rested ? relays.rewound() : std::nullopt) return *bases;
     if (!resting_) {
         resume_device();
@@ -224,9 +232,11 @@ void DataPath::rewire(PathKind kind, const Standing& standing, std::optional<Vcp
     }
     // Before the first request is served: a write under another cache mode would be less durable
     // than the guest thinks.
-    restore_kept_part(standing);
+    restore_kept_part(standing.config);
     serve(kind, standing.bases);
     notify_both_sides();
+    // Of a change between two drivers a device tells neither.
+    if (read_config() != standing.config) setup_.config_call.signal();
 }
 
 void DataPath::serve(PathKind kind, const RingBases& bases) {
@@ -252,31 +262,21 @@ void DataPath::notify_both_sides() const noexcept {
     }
 }
 
-void DataPath::read_kept_part(Standing& standing) {
-    const auto kept = kept_part(standing);
-    if (kept.empty()) return;
-    try {
-        setup_.device.read_config(setup_.personality->kept.offset, kept);
-    } catch (const Error& failure) {
-        throw PathUnchanged("{}", failure.what());
-    }
+std::vector<std::byte> DataPath::read_config() const {
+    std::vector<std::byte> config(setup_.device.config_size());
+    if (!config.empty()) setup_.device.read_config(0, config);
+    return config;
 }
 
-void DataPath::restore_kept_part(const Standing& standing) {
-    Standing now;
-    const auto kept = kept_part(now);
-    if (kept.empty()) return;
-    setup_.device.read_config(setup_.personality->kept.offset, kept);
-    if (now.kept == standing.kept) return;
-    setup_.device.write_config(setup_.personality->kept.offset,
-                               std::span(standing.kept).first(kept.size()));
-}
-
-std::span<std::byte> DataPath::kept_part(Standing& standing) const noexcept {
-    if (setup_.personality == nullptr) return {};
+void DataPath::restore_kept_part(std::span<const std::byte> config) {
+    if (setup_.personality == nullptr) return;
     const Personality::KeptField& field = setup_.personality->kept;
     const bool negotiated = field.feature != 0 && (features_ & field.feature) == field.feature;
-    return std::span(standing.kept).first(negotiated ? field.length : 0);
+    if (!negotiated || config.size() < std::size_t{field.offset} + field.length) return;
+    const auto before = config.subspan(field.offset, field.length);
+    std::vector<std::byte> now(field.length);
+    setup_.device.read_config(field.offset, now);
+    if (!std::ranges::equal(now, before)) setup_.device.write_config(field.offset, before);
 }
 
 bool DataPath::rest(std::chrono::milliseconds timeout) {

@@ -99,7 +99,7 @@ private:
     /// What a new path has to begin with.
     struct Standing {
         RingBases bases;
-        std::array<std::byte, 8> kept{};  // Personality::KeptField
+        std::vector<std::byte> config;  // of the device, as it was
     };
 
     // Quiet: where each ring stands, with nothing in flight. Throw PathUnchanged.
@@ -119,10 +119,9 @@ private:
                  const std::string& failure);
     void serve(PathKind kind, const RingBases& bases);
     void notify_both_sides() const noexcept;
-    /// Throws PathUnchanged.
-    void read_kept_part(Standing& standing);
-    void restore_kept_part(const Standing& standing);
-    [[nodiscard]] std::span<std::byte> kept_part(Standing& standing) const noexcept;
+    [[nodiscard]] std::vector<std::byte> read_config() const;
+    /// The guest's own choice in it (Personality::KeptField).
+    void restore_kept_part(std::span<const std::byte> config);
 
     void suspend_device();
     void resume_device();

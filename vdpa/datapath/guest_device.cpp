@@ -233,7 +233,8 @@ void GuestDevice::break_device(const std::string& reason) {
     path_.reset();
     // Closing resets the device. A doorbell page that is still in the guest must not go before the
     // guest's reset has taken it out.
-    if (std::all_of(doorbells_.begin(), doorbells_.end(), [](auto page) { return page.empty(); })) {
+    const auto is_empty = [](auto page) { return page.empty(); };
+    if (!doorbells_shown_ || std::all_of(doorbells_.begin(), doorbells_.end(), is_empty)) {
         device_.reset();
         slow_path_.reset();
     }
