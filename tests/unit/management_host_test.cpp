@@ -125,6 +125,13 @@ TEST_F(PersistentBinding, ANameThatMeansSomethingToUdevIsRefused) {
     }
 }
 
+TEST_F(PersistentBinding, ADeviceWhoseNameCannotStandInARuleHasNone) {
+    for (const char* name : {"", "disk@1", "a b"}) {
+        EXPECT_EQ(persistent_driver(host_.roots(), name), std::nullopt) << name;
+        EXPECT_FALSE(forget_driver(host_.roots(), name)) << name;
+    }
+}
+
 TEST_F(Doctor, FindsNothingWrongWithASoundHost) {
     for (const Finding& finding : check_host(sound_host())) {
         EXPECT_EQ(finding.verdict, Finding::Verdict::ok) << finding.subject << finding.found;

@@ -13,15 +13,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What may stand in a rule and in a file's name without having a meaning there.
-void check_name(const std::string& device) {
+/// Whether it may stand in a rule and in a file's name without having a meaning there. The kernel
+/// takes other names too.
+bool can_have_a_rule(const std::string& device) {
     constexpr std::string_view allowed =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:";
-    if (device.empty() || device.find_first_not_of(allowed) != std::string::npos) {
-        throw Error(
-            "the name '{}' cannot stand in a rule for udev: letters, digits and _ - . : can",
-            device);
-    }
+    return !device.empty() && device.find_first_not_of(allowed) == std::string::npos;
+}
+
+void check_name(const std::string& device) {
+    if (can_have_a_rule(device)) return;
+    throw Error("the name '{}' cannot stand in a rule for udev: letters, digits and _ - . : can",
+                device);
 }
 
 Driver other(Driver driver) {
@@ -63,6 +66,7 @@ std::string rule_text(const std::string& device, Driver driver) {
 }
 
 std::optional<Driver> persistent_driver(const Roots& roots, const std::string& device) {
+    if (!can_have_a_rule(device)) return std::nullopt;
     const auto text = read_kernel_file(rule_path(roots, device));
     if (!text) return std::nullopt;
     for (const Driver driver : std::array{Driver::vhost, Driver::virtio}) {
@@ -90,6 +94,7 @@ void keep_driver(const Roots& roots, const std::string& device, Driver driver) {
 }
 
 bool forget_driver(const Roots& roots, const std::string& device) {
+    if (!can_have_a_rule(device)) return false;
     const fs::path path = rule_path(roots, device);
     std::error_code failed;
     const bool there_was = fs::remove(path, failed);
