@@ -1,4 +1,6 @@
 /// What a FileLane makes of results that a healthy file gives rarely or never.
+#include <iterator>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -43,6 +45,13 @@ protected:
         return *outcome;
     }
 
+    /// What was last made ready for the kernel.
+    const io_uring_sqe& prepared() {
+        io_uring_sqe& next = ring_.next_request();
+        io_uring_prep_nop(&next);
+        return *std::prev(&next);
+    }
+
     TemporaryImage file_{"/var/tmp", 1 << 20};
     Bytes content_ = random_bytes(1 << 20, 21);
     IoUring ring_{8};
@@ -75,6 +84,37 @@ TEST_F(FileLaneResults, AShortWriteIsContinuedWhereItEnded) {
     EXPECT_EQ(run(*lane, operation), 0);
     EXPECT_EQ(file_.read(4096, 5000), Bytes(content_.begin() + 4096, content_.begin() + 9096));
     EXPECT_EQ(file_.read(9096, 7288), Bytes(fresh.begin() + 5000, fresh.end()));
+}
+
+TEST_F(FileLaneResults, AFlushIsTheFileSystems) {
+    Operation flush;
+    flush.kind = OperationKind::flush;
+    const auto lane = this->lane();
+    lane->start(flush);
+    const io_uring_sqe& request = prepared();
+    EXPECT_EQ(request.opcode, IORING_OP_FSYNC);
+    EXPECT_EQ(request.fsync_flags, IORING_FSYNC_DATASYNC);
+}
+
+TEST_F(FileLaneResults, AWriteIsDurableBeforeItsAnswerWhereItHasToBe) {
+    for (const bool durable : {true, false}) {
+        Operation write = transfer(OperationKind::write, 0, 8192);
+        write.durable = durable;
+        const auto lane = this->lane();
+        lane->start(write);
+        EXPECT_EQ(prepared().rw_flags, durable ? RWF_DSYNC : 0);
+    }
+}
+
+TEST_F(FileLaneResults, ZeroesAreFlushedBeforeTheirAnswerWhereTheyHaveToBe) {
+    Operation zeroes;
+    zeroes.kind = OperationKind::write_zeroes;
+    zeroes.length = 8192;
+    const auto lane = this->lane();
+    EXPECT_EQ(lane->proceed(zeroes, 0), 0);
+    zeroes.durable = true;
+    EXPECT_EQ(lane->proceed(zeroes, 0), std::nullopt);
+    EXPECT_EQ(prepared().opcode, IORING_OP_FSYNC);
 }
 
 TEST_F(FileLaneResults, AFileThatBecameShorterIsAnIoError) {
