@@ -69,12 +69,13 @@ TEST_F(ExportRefusals, AnotherImageOfTheSameName) {
 TEST_F(ExportRefusals, OptionsThatMakeNoSense) {
     const std::string path = image(1);
     expect_refusal({"--name", "other", "--image", path, "--queue-size", "100"},
-                   HasSubstr("power of two"));
-    expect_refusal({"--name", "other", "--image", path, "--queues", "0"}, HasSubstr("1 to 64"));
+                   HasSubstr("power of two"), {}, 2);
+    expect_refusal({"--name", "other", "--image", path, "--queues", "0"}, HasSubstr("1 to 64"), {},
+                   2);
     expect_refusal({"--name", "other", "--image", path, "--queues", "1000000000"},
-                   HasSubstr("1 to 64"));
+                   HasSubstr("1 to 64"), {}, 2);
     expect_refusal({"--name", "other", "--image", path, "--block-size", "1000"},
-                   HasSubstr("512 or 4096"));
+                   HasSubstr("512 or 4096"), {}, 2);
     expect_refusal({"--name", "other", "--image", path + ".missing"}, HasSubstr("does not exist"));
     expect_refusal({"--name", "other"}, HasSubstr("--image"), {}, 2);
     expect_refusal({"--name", "other", "--image", path, "--attach", "vhots"},

@@ -93,8 +93,10 @@ void add_resize(CLI::App& app, std::string& name, std::function<void()>& chosen)
 
 /// Errors of an image have the words of `viaduct run`'s options.
 std::string in_own_words(std::string text) {
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 2> words{
-        {{"readonly=on", "--read-only"}, {"block-size=", "--block-size"}}};
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 3> words{
+        {{"readonly=on", "--read-only"},
+         {"block-size=", "--block-size"},
+         {"queues=", "--queues "}}};
     for (const auto& [theirs, own] : words) {
         for (auto at = text.find(theirs); at != std::string::npos; at = text.find(theirs, at)) {
             text.replace(at, theirs.size(), own);
@@ -137,6 +139,9 @@ int run(int argc, const char* const* argv) noexcept {
         return 0;
     } catch (const CLI::ParseError& wrong) {
         fmt::print(stderr, "viaduct-export: {} (--help tells more)\n", wrong.what());
+        return 2;
+    } catch (const WrongOption& wrong) {
+        fmt::print(stderr, "viaduct-export: {}\n", wrong.what());
         return 2;
     } catch (const std::exception& failure) {
         fmt::print(stderr, "viaduct-export: {}\n", in_own_words(failure.what()));

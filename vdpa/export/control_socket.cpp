@@ -80,6 +80,10 @@ bool has_daemon(const std::string& folder, const std::string& name) {
     return !read_line(daemon, patience_with_a_sign_of_life).empty();
 }
 
+void forget_daemon(const std::string& folder, const std::string& name) noexcept {
+    (void)::unlink(path_of(folder, name).c_str());
+}
+
 std::string ask_daemon(const std::string& folder, const std::string& name,
                        const std::string& request) {
     const Fd daemon = connect_to(path_of(folder, name));

@@ -28,5 +28,7 @@ std::string ask_daemon(const std::string& folder, const std::string& name,
                        const std::string& request);
 /// Whether there is one that answers: one that was killed may take a while to be gone.
 bool has_daemon(const std::string& folder, const std::string& name);
+/// The socket of one that was killed goes.
+void forget_daemon(const std::string& folder, const std::string& name) noexcept;
 
 }  // namespace viaduct::vduse

@@ -7,12 +7,15 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include <fmt/core.h>
 
 #include "base/error.hpp"
 #include "base/interrupts.hpp"
+#include "base/listening_socket.hpp"
 #include "base/log.hpp"
+#include "base/log_allowance.hpp"
 #include "vdpa/export/control_socket.hpp"
 #include "vdpa/export/exporter.hpp"
 #include "vdpa/export/service_manager.hpp"
@@ -38,9 +41,7 @@ public:
                 throw SystemError("poll");
             }
             if ((waiting[0].revents & POLLIN) != 0) on_signal();
-            if ((waiting[1].revents & POLLIN) != 0) {
-                control_.serve([this](const std::string& request) { return answer(request); });
-            }
+            if ((waiting[1].revents & POLLIN) != 0) serve_client();
             if (ending_ && !done_ && exporter_.users().empty()) remove();
         }
     }
@@ -74,6 +75,16 @@ private:
             name_, management::text_of(users));
     }
 
+    void serve_client() {
+        try {
+            control_.serve([this](const std::string& request) { return answer(request); });
+        } catch (const Error& failure) {
+            // Out of descriptors, say. Whoever waits is seen again; the disk does not end for that.
+            failures_.warning("{}: {}", name_, failure.what());
+            std::this_thread::sleep_for(ListeningSocket::rest);
+        }
+    }
+
     std::string answer(const std::string& request) {
         if (request == "resize") return fmt::format("{}", exporter_.grow());
         if (request != "stop") throw Error("'{}' is not understood", request);
@@ -92,6 +103,7 @@ private:
     }
 
     std::string name_;
+    LogAllowance failures_{fmt::format("export '{}', control socket", name_)};
     Interrupts interrupts_;  // before any thread: they inherit what it blocks
     Exporter exporter_;
     ControlSocket control_;

@@ -32,22 +32,22 @@ constexpr std::uint16_t smallest_queue = 4;
 constexpr std::uint16_t largest_queue = 1024;
 constexpr std::uint32_t largest_block = 4096;
 
-/// Before there is a state, whose size they tell.
+/// Before there is a state, whose size they tell. Throws WrongOption.
 ExportOptions checked(ExportOptions options) {
     check_name(options.name);
     if (options.queues == 0 || options.queues > most_queues) {
-        throw Error("{} queues were asked for: --queues takes 1 to {}", options.queues,
-                    most_queues);
+        throw WrongOption("{} queues were asked for: --queues takes 1 to {}", options.queues,
+                          most_queues);
     }
     if (!std::has_single_bit(options.queue_size) || options.queue_size < smallest_queue ||
         options.queue_size > largest_queue) {
-        throw Error(
+        throw WrongOption(
             "a queue of {} entries was asked for: --queue-size takes a power of two from {} to {}",
             options.queue_size, smallest_queue, largest_queue);
     }
     if (options.block_size != soft::sector_bytes && options.block_size != largest_block) {
-        throw Error("blocks of {} bytes were asked for: --block-size takes {} or {}",
-                    options.block_size, soft::sector_bytes, largest_block);
+        throw WrongOption("blocks of {} bytes were asked for: --block-size takes {} or {}",
+                          options.block_size, soft::sector_bytes, largest_block);
     }
     return options;
 }
@@ -295,6 +295,7 @@ void remove_left_behind(const std::string& name) {
         management::VdpaFamily().remove(name);
     }
     if (std::filesystem::exists("/dev/vduse/" + name)) Control().destroy(name);
+    forget_daemon(state_folder, name);
     state.remove();
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.hpp"
 #include "base/event_loop.hpp"
 #include "base/log_allowance.hpp"
 #include "vdpa/export/device_server.hpp"
@@ -21,6 +22,11 @@
 #include "vdpa/soft/soft_device.hpp"
 
 namespace viaduct::vduse {
+
+/// An option that is wrong whatever the host's state is: trying again does not help.
+class WrongOption : public Error {
+    using Error::Error;
+};
 
 class Exporter {
 public:

@@ -1,3 +1,5 @@
+#include <csignal>
+
 #include "vdpa/export/command_line.hpp"
 #ifdef VIADUCT_NBD
 #include "vdpa/soft/image/nbd/nbd_image.hpp"
@@ -7,6 +9,8 @@
 #endif
 
 int main(int argc, char** argv) {
+    // Whoever read its log may be gone; its disk's users are not.
+    (void)::signal(SIGPIPE, SIG_IGN);
 #ifdef VIADUCT_NBD
     viaduct::soft::provide_nbd();
 #endif
