@@ -134,7 +134,7 @@ TEST(GuestDeviceSwitch, LooksAtNoCacheModeThatWasNotNegotiated) {
     world.node.clear_log();
     ASSERT_EQ(set(world, Policy::slow), "");
     EXPECT_THAT(world.node.log_of("GET_CONFIG 32"), IsEmpty());
-    EXPECT_THAT(world.node.log_of("SET_CONFIG"), IsEmpty());
+    EXPECT_THAT(world.node.log_of("SET_CONFIG "), IsEmpty());
 }
 
 TEST(GuestDeviceSwitch, SetsTheCallsOfThePathThatItGoesTo) {

@@ -174,7 +174,8 @@ void NbdConnection::on_connected() noexcept {
     terms_ = *terms;
     notice_a_silent_end(handle_.get());
     up_ = true;
-    tried_ = false;
+    up_since_ = Clock::now();
+    first_try_.reset();
     proven_ = false;
     given_up_ = false;
     changes_.up = true;
@@ -187,9 +188,11 @@ void NbdConnection::lose(const std::string& reason) noexcept {
     drop();
     reason_ = reason;
     if (!std::exchange(reported_lost_, true)) image_.report().lost(reason);
-    // A server that ends over each command has the time of one loss for all its connections.
-    if (proven_ || !tried_) lost_since_ = Clock::now();
-    if (!proven_) return attempt_failed(reason);
+    // A server that ends over each command, or with each connection, has the time of one loss. But
+    // for one that was left in peace it is another.
+    const bool has_stood = first_try_.value_or(Clock::now()) - up_since_ >= longest_interval;
+    if (!proven_ && !has_stood) return attempt_failed(reason);
+    lost_since_ = Clock::now();
     interval_ = {};
     attempt();
 }

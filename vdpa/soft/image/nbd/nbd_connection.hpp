@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/io_uring.hpp"
@@ -46,7 +47,9 @@ public:
     Changes check() noexcept;
 
     /// A command is on its way.
-    void try_it() noexcept { tried_ = true; }
+    void try_it() noexcept {
+        if (!first_try_) first_try_ = Clock::now();
+    }
     /// A command has come back: the connection works.
     void prove() noexcept {
         proven_ = true;
@@ -88,7 +91,6 @@ private:
     bool begun_ = false;
     bool closed_ = false;
     bool up_ = false;
-    bool tried_ = false;
     bool proven_ = false;  // this one, or the one before it, since the loss
     bool ending_ = false;
     bool given_up_ = false;
@@ -101,6 +103,8 @@ private:
     std::string error_;            // of the call that may have ended it
     std::string reason_;           // why the last one is gone, or did not come about
     std::string last_change_;      // that was told
+    Clock::time_point up_since_;
+    std::optional<Clock::time_point> first_try_;  // since then
     Clock::time_point lost_since_;
     Clock::time_point next_step_;  // the next attempt, or the end of this one
     Clock::duration interval_{};   // between attempts
