@@ -1,6 +1,7 @@
 #include "vmm/arch/x86_64/cpu_state.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace viaduct::x86 {
 namespace {
@@ -15,6 +16,7 @@ constexpr std::uint64_t efer_lma = 1U << 10;
 constexpr std::uint64_t rflags_reserved_one = 1U << 1;
 
 constexpr std::uint32_t msr_tsc = 0x10;
+constexpr std::uint32_t msr_feature_control = 0x3a;
 
 kvm_segment to_kvm(const firmware::Segment& segment) {
     kvm_segment made{};
@@ -44,6 +46,11 @@ CpuState save_cpu_state(const kvm::Vcpu& vcpu, std::span<const std::uint32_t> ms
 }
 
 void restore_cpu_state(const kvm::Vcpu& vcpu, const CpuState& state) {
+    // On Intel a guest that runs machines of its own is in VMX operation, where KVM takes no CR4
+    // without VMXE; what ends it is a 0 that the host writes here. AMD has no such register, which
+    // is skipped then, and EFER does it.
+    vcpu.set_msrs(
+        std::array{kvm_msr_entry{.index = msr_feature_control, .reserved = 0, .data = 0}});
     vcpu.set_special_registers(state.special_registers);
     // A guest may find the time-stamp counter where it is; set back, the vCPUs' would drift apart.
     std::vector<kvm_msr_entry> msrs = state.msrs;
