@@ -1,16 +1,25 @@
-// A vCPU's state on a real vCPU, where no guest of the other tests brings it.
+// A vCPU's state on a real vCPU, where no guest of the other tests brings it: what a reset goes
+// back from, and what is said of a vCPU that tells nothing any more.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <exception>
+#include <string>
 #include <vector>
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include "vmm/arch/x86_64/cpu_state.hpp"
 #include "vmm/arch/x86_64/cpuid.hpp"
+#include "vmm/arch/x86_64/exits.hpp"
 #include "vmm/kvm/ioctl.hpp"
 
 namespace viaduct::x86 {
 namespace {
+
+using testing::HasSubstr;
 
 constexpr std::uint32_t cpuid_vmx = 1U << 5;  // leaf 1, ECX
 constexpr std::uint32_t cpuid_svm = 1U << 2;  // leaf 8000_0001H, ECX
@@ -59,6 +68,30 @@ TEST_F(VcpuState, OfAGuestThatMayRunMachinesOfItsOwnGoesBackToWhatItWas) {
     EXPECT_NO_THROW(restore_cpu_state(vcpu_, power_on));
     EXPECT_EQ(vcpu_.special_registers().efer, power_on.special_registers.efer);
     EXPECT_EQ(vcpu_.special_registers().cr4, power_on.special_registers.cr4);
+}
+
+/// In another process than its own KVM refuses everything, as it does for a VM that it has given
+/// up.
+bool is_described_in_another_process(kvm::Vcpu& vcpu) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        bool described = false;
+        try {
+            const std::string text = describe_failure(vcpu);
+            described = text.starts_with("vCPU 0: KVM exit reason ") &&
+                        text.find(" at rip ") == std::string::npos;
+        } catch (const std::exception&) {
+            ::_exit(2);
+        }
+        ::_exit(described ? 0 : 1);
+    }
+    int status = -1;
+    return ::waitpid(child, &status, 0) == child && status == 0;
+}
+
+TEST_F(VcpuState, IsLeftOutOfAFailuresDescriptionWhenKvmDoesNotTellIt) {
+    EXPECT_THAT(describe_failure(vcpu_), HasSubstr(" at rip 0xfff0"));
+    EXPECT_TRUE(is_described_in_another_process(vcpu_));
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <fmt/ranges.h>
 
+#include "base/error.hpp"
+
 namespace viaduct::x86 {
 namespace {
 
@@ -26,6 +28,16 @@ void serve_memory(kvm_run& run, devices::Bus& memory) {
         memory.write(run.mmio.phys_addr, bytes);
     } else {
         memory.read(run.mmio.phys_addr, bytes);
+    }
+}
+
+/// Empty when KVM does not tell, as of a VM that it has given up: what has failed is said all the
+/// same.
+std::string place_of(const kvm::Vcpu& vcpu) {
+    try {
+        return fmt::format(" at rip {:#x}", vcpu.registers().rip);
+    } catch (const Error&) {
+        return {};
     }
 }
 
@@ -52,7 +64,6 @@ ExitOutcome dispatch_exit(kvm::Vcpu& vcpu, devices::Bus& memory, devices::Bus& p
 
 std::string describe_failure(kvm::Vcpu& vcpu) {
     const kvm_run& run = vcpu.shared();
-    const kvm_regs registers = vcpu.registers();
     std::string text = fmt::format("vCPU {}: KVM exit reason {}", vcpu.index(), run.exit_reason);
     if (run.exit_reason == KVM_EXIT_INTERNAL_ERROR) {
         text += fmt::format(" (internal error, suberror {})", run.internal.suberror);
@@ -60,7 +71,7 @@ std::string describe_failure(kvm::Vcpu& vcpu) {
         text += fmt::format(" (entry failed, hardware reason {:#x})",
                             run.fail_entry.hardware_entry_failure_reason);
     }
-    text += fmt::format(" at rip {:#x}", registers.rip);
+    text += place_of(vcpu);
     const auto& emulation = run.emulation_failure;
     if (run.exit_reason == KVM_EXIT_INTERNAL_ERROR &&
         run.internal.suberror == KVM_INTERNAL_ERROR_EMULATION && emulation.ndata >= 3 &&

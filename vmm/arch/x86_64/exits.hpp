@@ -20,7 +20,7 @@ enum class ExitOutcome {
 ExitOutcome dispatch_exit(kvm::Vcpu& vcpu, devices::Bus& memory, devices::Bus& ports) noexcept;
 
 /// One line for the log: the reason, where the guest stood, and its instruction's bytes if KVM
-/// gave them.
+/// gave them. For a vCPU's own thread, where nothing may be thrown.
 std::string describe_failure(kvm::Vcpu& vcpu);
 
 }  // namespace viaduct::x86
