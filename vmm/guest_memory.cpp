@@ -25,31 +25,46 @@ std::uint64_t meminfo(const std::string& wanted) {
     return 0;
 }
 
-void check_huge_pages(std::uint64_t bytes) {
+void check_whole_huge_pages(std::uint64_t bytes) {
     const std::uint64_t page = meminfo("Hugepagesize:") * 1024;
     if (page == 0) throw Error("hugepages=on: this host's kernel has no huge pages");
     if (bytes % page != 0) {
         throw Error("hugepages=on: {} bytes of memory are not a multiple of the huge page size, {}",
                     bytes, page);
     }
+}
+
+[[noreturn]] void throw_too_few_huge_pages(std::uint64_t bytes) {
+    const std::uint64_t page = meminfo("Hugepagesize:") * 1024;
     const std::uint64_t free = meminfo("HugePages_Free:");
-    if (free < bytes / page) {
-        throw Error(
-            "hugepages=on: {} huge pages of {} KiB are needed, {} are free: reserve more (sysctl "
-            "vm.nr_hugepages=N)",
-            bytes / page, page / 1024, free);
-    }
+    throw Error(
+        "hugepages=on: {} huge pages of {} KiB are needed, {} are free: reserve more (sysctl "
+        "vm.nr_hugepages=N)",
+        bytes / page, page / 1024, free - std::min(free, meminfo("HugePages_Rsvd:")));
 }
 
 Fd create_memfd(std::uint64_t bytes, PageSize page_size) {
     const bool huge = page_size == PageSize::huge;
-    if (huge) check_huge_pages(bytes);
+    if (huge) check_whole_huge_pages(bytes);
     Fd fd(::memfd_create("guest-memory", MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0U)));
     if (!fd) throw SystemError("memfd_create for guest memory");
     if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
         throw SystemError(fmt::format("cannot make {} bytes of guest memory", bytes));
     }
     return fd;
+}
+
+/// Ordinary pages come when they are touched. Huge ones are set aside here, where it can be said
+/// that there are too few: a guest that touches one that is not to be had ends by SIGBUS.
+Mapping map_memory(const Fd& memfd, std::uint64_t bytes, PageSize page_size) {
+    const bool huge = page_size == PageSize::huge;
+    try {
+        return {"guest memory", bytes, PROT_READ | PROT_WRITE,
+                MAP_SHARED | (huge ? 0 : MAP_NORESERVE), memfd.get()};
+    } catch (const SystemError& failure) {
+        if (!huge || failure.code() != ENOMEM) throw;
+        throw_too_few_huge_pages(bytes);
+    }
 }
 
 std::uint64_t total(std::span<const firmware::MemoryRange> ranges) {
@@ -62,8 +77,7 @@ std::uint64_t total(std::span<const firmware::MemoryRange> ranges) {
 
 GuestMemory::GuestMemory(std::span<const firmware::MemoryRange> ranges, PageSize page_size)
     : memfd_(create_memfd(total(ranges), page_size)),
-      mapping_("guest memory", total(ranges), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-               memfd_.get()) {
+      mapping_(map_memory(memfd_, total(ranges), page_size)) {
     std::size_t offset = 0;
     for (const firmware::MemoryRange& range : ranges) {
         address_space_.map({Iova{range.base.value}, mapping_.bytes().subspan(offset, range.size)});

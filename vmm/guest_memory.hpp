@@ -1,6 +1,6 @@
 /// The guest's RAM: one memfd, mapped MAP_SHARED in one piece (vhost-vdpa sees nothing else), and
 /// its regions at their guest physical addresses. Fresh memory is zero and takes no host memory
-/// until it is touched.
+/// until it is touched, but for huge pages, which are set aside at once.
 #pragma once
 
 #include <cstdint>

@@ -2,6 +2,7 @@
 // show what is tested: the simulator has one queue and neither EVENT_IDX nor INDIRECT_DESC, and
 // qemu-storage-daemon sends an interrupt of its own for every queue that starts, so that interrupts
 // are not counted there.
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -153,6 +154,29 @@ TEST_F(BareGuest, ReadsADoorbellItNeverWroteTo) {
 
 TEST_F(BareGuest, ReadsTheDevicesConfigurationByteByByte) {
     expect_pass_on_all("config-access");
+}
+
+/// Of the host, made when somebody wants them.
+void allow_huge_pages(unsigned count) {
+    std::ofstream("/proc/sys/vm/nr_overcommit_hugepages") << count;
+}
+
+TEST_F(BareGuest, HasItsHugePagesFromTheStart) {
+    const std::vector<std::string> options{"--memory", "64M,hugepages=on"};
+    std::vector<std::string> command{viaduct_program(), "run",      "--kernel",
+                                     probe_image(),     "--append", "scenario=spin"};
+    command.insert(command.end(), options.begin(), options.end());
+    allow_huge_pages(48);  // a machine and a half
+    {
+        const Process first(command, Seconds(180));
+        ASSERT_TRUE(first.wait_for_output("tick 1", Seconds(60))) << first.err();
+        const Outcome second = run(command);
+        EXPECT_EQ(second.status, 1);
+        EXPECT_NE(second.err.find("32 huge pages of 2048 KiB are needed"), std::string::npos)
+            << second.err;
+    }
+    expect_pass(simulated(), "read-write", "", options);
+    allow_huge_pages(0);
 }
 
 TEST_F(BareGuest, HasABlockDeviceOfTheHostAsItsEmbeddedDevice) {
