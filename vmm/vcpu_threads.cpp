@@ -5,8 +5,12 @@
 
 #include <algorithm>
 #include <csignal>
+#include <system_error>
+#include <utility>
 
 #include <fmt/core.h>
+
+#include "base/error.hpp"
 
 namespace viaduct::vmm {
 namespace {
@@ -33,12 +37,21 @@ void VcpuThreads::start(std::vector<std::unique_ptr<kvm::Vcpu>>& vcpus, OnExit o
     install_kick_signal();
     on_exit_ = std::move(on_exit);
     on_failure_ = std::move(on_failure);
-    const std::lock_guard lock(mutex_);  // no vCPU runs before all have their thread
+    std::unique_lock lock(mutex_);  // no vCPU runs before all have their thread
     for (const auto& vcpu : vcpus) {
-        Runner& runner = *runners_.emplace_back(std::make_unique<Runner>(*this, *vcpu));
-        runner.thread = std::thread([&runner] { runner.run(); });
-        ::pthread_setname_np(runner.thread.native_handle(),
+        auto runner = std::make_unique<Runner>(*this, *vcpu);
+        try {
+            runner->thread = std::thread([&started = *runner] { started.run(); });
+        } catch (const std::system_error& failure) {
+            closed_ = ending_ = true;  // nor do the others without this one
+            lock.unlock();
+            join();
+            throw Error("no thread for vCPU {} ({}): raise `ulimit -u`, or pids.max of the cgroup",
+                        vcpu->index(), failure.what());
+        }
+        ::pthread_setname_np(runner->thread.native_handle(),
                              fmt::format("vcpu-{}", vcpu->index()).c_str());
+        runners_.push_back(std::move(runner));
     }
 }
 

@@ -30,7 +30,8 @@ public:
     /// Ends the threads.
     ~VcpuThreads() override;
 
-    /// Starts one thread per vCPU, held if pause() was called before.
+    /// Starts one thread per vCPU, held if pause() was called before. Throws Error when there is no
+    /// thread to be had; then none is left, and no vCPU has run.
     void start(std::vector<std::unique_ptr<kvm::Vcpu>>& vcpus, OnExit on_exit,
                OnFailure on_failure);
     /// Ends the threads; the vCPUs stay as they are.

@@ -2,6 +2,8 @@
 // counts in its memory or leaves the guest by a port write again and again.
 #include "vmm/vcpu_threads.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -9,8 +11,9 @@
 #include <future>
 #include <memory>
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
+#include "base/error.hpp"
 #include "base/event_loop.hpp"
 #include "base/mapping.hpp"
 #include "vmm/kvm/memory_slots.hpp"
@@ -254,6 +257,39 @@ TEST_F(VcpuThreadsTest, ThreadsAreKnownByIdAndName) {
     comm >> name;
     EXPECT_EQ(name, "vcpu-1");
     EXPECT_EQ(threads_.thread_id(vcpus), 0);
+}
+
+/// No thread can be started while this lives: its stack would be larger than any process.
+class NoMoreThreads {
+public:
+    NoMoreThreads() {
+        ::pthread_getattr_default_np(&before_);
+        pthread_attr_t attributes{};
+        ::pthread_getattr_default_np(&attributes);
+        ::pthread_attr_setstacksize(&attributes, std::size_t{1} << 50);
+        EXPECT_EQ(::pthread_setattr_default_np(&attributes), 0);
+        ::pthread_attr_destroy(&attributes);
+    }
+    NoMoreThreads(const NoMoreThreads&) = delete;
+    NoMoreThreads& operator=(const NoMoreThreads&) = delete;
+    ~NoMoreThreads() {
+        ::pthread_setattr_default_np(&before_);
+        ::pthread_attr_destroy(&before_);
+    }
+
+private:
+    pthread_attr_t before_{};
+};
+
+TEST_F(VcpuThreadsTest, AThreadThatIsNotToBeHadIsAnError) {
+    load(counting);
+    const NoMoreThreads scarcity;
+    EXPECT_THAT([this] { start(); },
+                testing::ThrowsMessage<Error>(testing::AllOf(
+                    testing::HasSubstr("no thread for vCPU 0"), testing::HasSubstr("ulimit -u"))));
+    EXPECT_EQ(threads_.thread_id(0), 0);
+    EXPECT_EQ(count(0), 0);
+    threads_.join();
 }
 
 TEST_F(VcpuThreadsTest, JoinEndsThemWhateverTheyDo) {
