@@ -43,6 +43,12 @@ datapath::GuestDevice::Open opener_of_descriptor(int fd) {
 
 }  // namespace
 
+void check_handed_over(const std::vector<DeviceConfig>& devices) {
+    for (const DeviceConfig& device : devices) {
+        if (device.fd) vhost::check_open(*device.fd);
+    }
+}
+
 datapath::GuestDevice::Open opener_of(const DeviceConfig& device) {
     if (!device.image.empty()) return opener_of_image(device);
     if (device.fd) return opener_of_descriptor(*device.fd);

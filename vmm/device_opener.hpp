@@ -3,10 +3,16 @@
 /// or somebody else's by then.
 #pragma once
 
+#include <vector>
+
 #include "vdpa/datapath/guest_device.hpp"
 #include "vmm/config.hpp"
 
 namespace viaduct::vmm {
+
+/// Before the program opens anything: later, a descriptor that nobody has handed over could be one
+/// of its own. Throws Error that names it.
+void check_handed_over(const std::vector<DeviceConfig>& devices);
 
 [[nodiscard]] datapath::GuestDevice::Open opener_of(const DeviceConfig& device);
 

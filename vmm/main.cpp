@@ -20,6 +20,7 @@
 #include "vmm/console/backend.hpp"
 #include "vmm/control/commands/commands.hpp"
 #include "vmm/control/qmp_server.hpp"
+#include "vmm/device_opener.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/programs/network_images.hpp"
 
@@ -158,6 +159,7 @@ int main(int argc, char** argv) {
             fmt::print("{}", viaduct::control::qmp_reference());
             return 0;
         }
+        viaduct::vmm::check_handed_over(config->devices);
         viaduct::vmm::prepare_network_images(*config, argv);
         return viaduct::vmm::run(*config);
     } catch (const std::exception& failure) {

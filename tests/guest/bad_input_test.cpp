@@ -75,6 +75,19 @@ TEST(BadInput, AnotherCharacterDeviceIsNoVdpaDevice) {
     expect_device_refused("vdpa,path=/dev/null", {"/dev/null", "not a vDPA device"});
 }
 
+TEST(BadInput, ADescriptorThatIsNotInheritedIsNotTakenForOneOfTheProgramsOwn) {
+    for (const int number : {3, 8, 13}) {
+        const std::string fd = std::to_string(number);
+        const Outcome outcome =
+            run({"bash", "-c", "exec " + fd + R"(<&-; exec "$@")", "bash", viaduct_program(), "run",
+                 "--kernel", probe_image(), "--device", "vdpa,fd=" + fd});
+        EXPECT_EQ(outcome.status, 1) << outcome.err;
+        EXPECT_NE(outcome.err.find("file descriptor " + fd + " of a vDPA device is not open"),
+                  std::string::npos)
+            << outcome.err;
+    }
+}
+
 TEST(BadInput, AForbiddenVdpaDeviceSaysWhoMayOpenIt) {
     const TemporaryDirectory directory;
     const std::string node = directory.path("node");

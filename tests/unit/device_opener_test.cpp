@@ -30,6 +30,15 @@ TEST(DeviceOpener, OpensAnImageAsOftenAsItIsAsked) {
     EXPECT_EQ(open()->name(), image);
 }
 
+TEST(DeviceOpener, ADescriptorThatWasNotHandedOverIsNamed) {
+    EXPECT_THAT(
+        [] {
+            check_handed_over({parse_device("vdpa,image=x", 0), parse_device("vdpa,fd=0", 1),
+                               parse_device("vdpa,fd=1000000", 2)});
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr("1000000"), HasSubstr("is inherited"))));
+}
+
 TEST(DeviceOpener, ADescriptorThatIsGoneIsNotTakenForWhoeverHasItsNumberNow) {
     constexpr int far_from_others = 500;
     const Fd other(::open("/dev/null", O_RDWR | O_CLOEXEC));

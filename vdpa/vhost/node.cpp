@@ -79,11 +79,15 @@ std::unique_ptr<Node> open_node(const std::string& path) {
     return std::make_unique<KernelNode>(std::move(fd));
 }
 
+void check_open(int fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) return;
+    throw SystemError(fmt::format(
+        "file descriptor {} of a vDPA device is not open: pass one that is inherited", fd));
+}
+
 std::unique_ptr<Node> adopt_node(int fd) {
-    if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
-        throw SystemError(fmt::format(
-            "file descriptor {} of a vDPA device is not open: pass one that is inherited", fd));
-    }
+    check_open(fd);
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
     return std::make_unique<KernelNode>(Fd(fd));
 }
 

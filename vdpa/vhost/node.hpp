@@ -30,7 +30,10 @@ public:
 /// path that is missing, busy or forbidden, each with what to do.
 std::unique_ptr<Node> open_node(const std::string& path);
 
-/// Takes over a descriptor that somebody privileged has opened.
+/// Throws Error when there is no such descriptor, saying where it has to come from.
+void check_open(int fd);
+
+/// Takes over a descriptor that somebody privileged has opened. Throws as check_open().
 std::unique_ptr<Node> adopt_node(int fd);
 
 }  // namespace viaduct::vhost
