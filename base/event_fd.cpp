@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include <cerrno>
 #include <cstdint>
 
 #include "base/error.hpp"
@@ -10,7 +11,8 @@
 namespace viaduct {
 
 EventFd::EventFd() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (!fd_) throw SystemError("eventfd");
+    if (fd_) return;
+    throw SystemError(errno == EMFILE ? "eventfd: raise `ulimit -n`" : "eventfd");
 }
 
 void EventFd::signal() const noexcept {

@@ -16,6 +16,7 @@
 #include <boost/json/object.hpp>
 #include <fmt/core.h>
 
+#include "base/descriptor_limit.hpp"
 #include "vmm/config.hpp"
 #include "vmm/console/backend.hpp"
 #include "vmm/control/commands/commands.hpp"
@@ -152,6 +153,7 @@ int main(int argc, char** argv) {
     // One heap for all threads: none allocates on the data path, and each heap costs memory.
     ::mallopt(M_ARENA_MAX, 1);
     ::signal(SIGPIPE, SIG_IGN);
+    viaduct::raise_descriptor_limit();
     try {
         const auto config = viaduct::vmm::parse_command_line(argc, argv);
         if (!config) return 0;

@@ -63,6 +63,16 @@ TEST(Lifecycle, PowerOffEndsTheMachineWithStatus0) {
     EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
 }
 
+TEST(Lifecycle, ALowSoftLimitOfDescriptorsIsNotInTheWayOfManyQueues) {
+    const TemporaryDirectory directory;
+    std::vector<std::string> command = probe_command(
+        {.scenario = "hello", .options = {"--device", image_device(directory, "queues=64")}});
+    const std::vector<std::string> shell{"bash", "-c", R"(ulimit -S -n 64; exec "$@")", "bash"};
+    command.insert(command.begin(), shell.begin(), shell.end());
+    const Outcome outcome = run(command);
+    EXPECT_EQ(outcome.status, probe_passed) << outcome.out << outcome.err;
+}
+
 TEST(Lifecycle, SigtermEndsTheMachineInOrder) {
     for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
         RunningMachine machine("io-loop");
