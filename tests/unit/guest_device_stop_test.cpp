@@ -106,6 +106,25 @@ TEST(GuestDeviceStop, ADeviceThatDoesNotRunIsLeftAlone) {
     EXPECT_THAT(world.node.log(), IsEmpty());
 }
 
+TEST(GuestDeviceStop, ADeviceThatItsGuestStartsOnlyThenComesToRestAtOnce) {
+    GuestWorld world("vdpa_sim_block");
+    world.guest().stop();
+    ASSERT_TRUE(world.run());
+    EXPECT_TRUE(world.node.suspended());
+    world.guest().resume();
+    EXPECT_FALSE(world.node.suspended());
+    world.node.serve();
+    EXPECT_TRUE(world.does_io());
+}
+
+TEST(GuestDeviceStop, ADeviceThatIsStartedAfterTheMachineWentOnRuns) {
+    GuestWorld world("vdpa_sim_block");
+    world.guest().stop();
+    world.guest().resume();
+    ASSERT_TRUE(world.run());
+    EXPECT_FALSE(world.node.suspended());
+}
+
 TEST(GuestDeviceStop, AStoppedDeviceCanBeReset) {
     GuestWorld world("vdpa_sim_block");
     ASSERT_TRUE(world.run());

@@ -313,6 +313,7 @@ bool GuestDevice::start(std::span<const virtio::QueueSetup> queues) noexcept {
             state_ = kind == PathKind::fast ? State::fast : State::slow;
             told_broken_.clear();
             doorbells_shown_ = kind == PathKind::fast;
+            if (machine_stopped_) bring_to_rest();
         });
     });
 }
@@ -347,11 +348,15 @@ void GuestDevice::reset_device() {
 }
 
 void GuestDevice::stop() {
-    control_.call([this] { run_guarded("stop", [this] { bring_to_rest(); }); });
+    control_.call([this] {
+        machine_stopped_ = true;
+        run_guarded("stop", [this] { bring_to_rest(); });
+    });
 }
 
 void GuestDevice::resume() {
     control_.call([this] {
+        machine_stopped_ = false;
         run_guarded("resume", [this] {
             if (path_) path_->go_on();
         });

@@ -211,8 +211,9 @@ private:
     std::optional<Disk> disk_;                       // guarded by report_mutex_
 
     // The control thread's.
-    bool device_stopped_ = false;  // of its own: it asks for a reset
-    std::string told_broken_;      // the last reason, while the device has not served since
+    bool device_stopped_ = false;   // of its own: it asks for a reset
+    bool machine_stopped_ = false;  // a vCPU that waited meanwhile may still start the device
+    std::string told_broken_;       // the last reason, while the device has not served since
     std::function<void()> doorbell_listener_;
     std::unique_ptr<SlowPath> slow_path_;  // outlives the device, which works on its rings
     std::unique_ptr<vdpa::Device> device_;
