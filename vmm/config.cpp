@@ -15,6 +15,7 @@
 
 #include "base/error.hpp"
 #include "base/nearest_name.hpp"
+#include "devices/pci/host_bus.hpp"
 #include "vmm/control/address.hpp"
 #include "vmm/properties.hpp"
 
@@ -122,6 +123,14 @@ void refuse_duplicates(const std::vector<DeviceConfig>& devices) {
     }
 }
 
+/// Each has a slot of the bus to itself; the first is the host bridge's.
+void refuse_too_many(const std::vector<DeviceConfig>& devices) {
+    constexpr std::size_t room = pci::HostBus::slot_count - 1;
+    if (devices.size() <= room) return;
+    throw Error("--device is given {} times: a machine has room for {}, leave {} away",
+                devices.size(), room, devices.size() - room);
+}
+
 /// A group has limits once: who gives others gives up the first ones.
 void refuse_contradictory_groups(const std::vector<DeviceConfig>& devices) {
     std::map<std::string, const DeviceConfig*> limited;
@@ -207,6 +216,7 @@ void interpret(const CLI::App& run, const Raw& raw, Config& config) {
     for (const std::string& text : raw.devices) {
         config.devices.push_back(parse_device(text, config.devices.size()));
     }
+    refuse_too_many(config.devices);
     refuse_duplicates(config.devices);
     refuse_contradictory_groups(config.devices);
     control::check_addresses(config.qmp, config.serial);

@@ -225,6 +225,15 @@ TEST(Config, OneDescriptorIsNoTwoDevices) {
         ThrowsMessage<Error>(AllOf(HasSubstr("fd=7"), HasSubstr("twice"))));
 }
 
+TEST(Config, MoreDevicesThanAMachineHasRoomForAreCounted) {
+    const auto run_with = [](std::size_t devices) {
+        return run(std::vector<std::string>(devices, "--device=vdpa,image=x"));
+    };
+    EXPECT_THAT(run_with(31).devices, SizeIs(31));
+    EXPECT_THAT([&] { run_with(32); },
+                ThrowsMessage<Error>(AllOf(HasSubstr("32 times"), HasSubstr("room for 31"))));
+}
+
 TEST(Config, AThrottleGroupHasLimitsOnce) {
     const std::string first = "vdpa,path=a,throttle.group=g,throttle.iops-total=100";
     EXPECT_THAT(
