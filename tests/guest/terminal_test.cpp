@@ -19,6 +19,7 @@
 
 #include "base/error.hpp"
 #include "base/fd.hpp"
+#include "base/unix_listener.hpp"
 #include "tests/guest/probe_run.hpp"
 #include "tests/qmp_client.hpp"
 
@@ -33,8 +34,10 @@ public:
 
     explicit AtTerminal(std::vector<std::string> command) {
         // The first line that it reads is typed when the terminal was looked at.
-        const std::vector<std::string> shell{"/bin/sh", "-c",
-                                             R"(read go; "$@"; echo "ended: $?"; read end)", "sh"};
+        const std::vector<std::string> shell{
+            "/bin/sh", "-c",
+            // Ctrl-C is for the program, and not for the shell.
+            R"(trap : INT; read go; "$@"; echo "ended: $?"; read end)", "sh"};
         command.insert(command.begin(), shell.begin(), shell.end());
         std::vector<char*> arguments;
         arguments.reserve(command.size() + 1);
@@ -138,6 +141,20 @@ TEST(Terminal, CtrlAXEndsTheMachineAndClientsHearWhoDidIt) {
     EXPECT_EQ(event.at("data").at("guest"), false);
     EXPECT_TRUE(terminal.ends_with(0)) << terminal.screen();
     EXPECT_TRUE(terminal.is_as_found());
+}
+
+TEST(Terminal, CtrlCEndsAStartThatWaits) {
+    const TemporaryDirectory directory;
+    const std::string path = directory.path("nbd");
+    const UnixListener silent("a server that says nothing", path);
+    AtTerminal terminal(probe_command(
+        {.scenario = "spin", .options = {"--device", "vdpa,image=nbd+unix:///?socket=" + path}}));
+    pollfd asked{silent.fd(), POLLIN, 0};
+    ASSERT_EQ(::poll(&asked, 1, static_cast<int>(AtTerminal::limit.count())), 1)
+        << terminal.screen();
+    EXPECT_TRUE(terminal.is_as_found());
+    terminal.type("\x03");
+    EXPECT_TRUE(terminal.ends_with(128 + SIGINT)) << terminal.screen();
 }
 
 TEST(Terminal, IsLeftAsItWasByAStartThatIsRefused) {

@@ -95,6 +95,25 @@ TEST_F(SerialToStdio, OnATerminalEveryKeyIsTheGuestsButTheEscapes) {
     EXPECT_EQ(::fcntl(slave_fd, F_GETFL) & O_NONBLOCK, 0) << "the shell's descriptor was changed";
 }
 
+TEST_F(SerialToStdio, ATerminalIsLeftAsItIsUntilAMachineHasIt) {
+    int master_fd = -1;
+    int slave_fd = -1;
+    ASSERT_EQ(::openpty(&master_fd, &slave_fd, nullptr, nullptr, nullptr), 0);
+    const Fd master(master_fd);
+    const Fd slave(slave_fd);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::dup2(slave_fd, STDIN_FILENO);
+        ::dup2(slave_fd, STDOUT_FILENO);
+        boost::asio::io_context io;
+        const auto backend = open_serial("stdio", io);
+        termios modes = {};
+        ::tcgetattr(slave_fd, &modes);
+        ::_exit((modes.c_lflag & (ICANON | ISIG)) == (ICANON | ISIG) ? 0 : 1);
+    }
+    EXPECT_EQ(wait_for(child), 0);
+}
+
 TEST_F(SerialToStdio, ATerminalThatTakesNothingStopsNeitherTheGuestNorTheKeys) {
     int master_fd = -1;
     int slave_fd = -1;

@@ -1,9 +1,9 @@
 /// What stands at the other end of the guest's serial port, as `--serial` says:
 ///
 ///   none        output goes nowhere, there is no input
-///   stdio       the terminal, in raw mode while it is in the foreground (Ctrl-a x quits, Ctrl-a h
-///               tells the rest), or whatever stands at standard input and output; a pipe or file
-///               is taken byte for byte but for these keys
+///   stdio       the terminal, in raw mode while the machine has it and it is in the foreground
+///               (Ctrl-a x quits, Ctrl-a h tells the rest), or whatever stands at standard input
+///               and output; a pipe or file is taken byte for byte but for these keys
 ///   file:PATH   output only, from an empty file on; it is emptied when the machine has it
 ///   pty         a pseudoterminal; its name is printed on stderr when the machine has it
 ///   unix:PATH   a listening socket, one client at a time, any number one after another

@@ -38,6 +38,15 @@ public:
     StdioBackend& operator=(const StdioBackend&) = delete;
     ~StdioBackend() override { finish(); }
 
+    /// Only now is the terminal the guest's: until then Ctrl-C ends a start that takes too long.
+    void attach(devices::Serial& serial) override {
+        if (in_.is_open()) {
+            if (::isatty(STDIN_FILENO) != 0) use_terminal();
+            input_.connect(in_, [](int /*error*/) {});
+        }
+        StreamBackend::attach(serial);
+    }
+
     /// There is nothing more to type, and who ends the VMM meanwhile finds the terminal as it was.
     void detach() noexcept override {
         StreamBackend::detach();
@@ -64,8 +73,6 @@ private:
         if (!fd) return;
         in_.assign(fd.release());
         input_.filter_by([this](Input::Bytes bytes) { take(bytes); });
-        if (::isatty(STDIN_FILENO) != 0) use_terminal();
-        input_.connect(in_, [](int /*error*/) {});
     }
 
     void use_terminal() {
