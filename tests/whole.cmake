@@ -42,19 +42,18 @@ add_guest_run(guest.soak $<TARGET_FILE:guest_tests> Resets.*:Lifecycle.*:*Switch
 add_guest_run(rates.soak $<TARGET_FILE:guest_tests> ${rates} 1800 ${soak} RUN_SERIAL ON)
 
 set(sanitized_guest -${rates})
-set(sanitized_labels)
+set(sanitized)
 if(NOT EXISTS /dev/kvm)
     # What is checked there is emulated: it takes minutes, and keeps no deadlines.
-    set(sanitized_labels soak)
+    set(sanitized LABELS soak ENVIRONMENT VIADUCT_NO_DEADLINES=1)
     string(APPEND sanitized_guest ":QmpWhileADeviceIsBusy.Answers*:Ctl.CompletesWhatTheMachineHas")
 endif()
 foreach(preset IN ITEMS asan+ubsan tsan)
     set(build ${CMAKE_SOURCE_DIR}/build/${preset})
     add_test(NAME ${preset}.unit COMMAND ${build}/unit_tests --gtest_brief=1)
     set_tests_properties(${preset}.unit PROPERTIES TIMEOUT 1200)
-    add_guest_run(${preset}.guest ${build}/guest_tests "${sanitized_guest}" 1200)
-    add_guest_run(${preset}.rates ${build}/guest_tests ${rates} 1200 RUN_SERIAL ON)
-    set_property(TEST ${preset}.guest ${preset}.rates PROPERTY LABELS ${sanitized_labels})
+    add_guest_run(${preset}.guest ${build}/guest_tests "${sanitized_guest}" 1200 ${sanitized})
+    add_guest_run(${preset}.rates ${build}/guest_tests ${rates} 1200 RUN_SERIAL ON ${sanitized})
 endforeach()
 set_property(TEST tsan.unit tsan.guest tsan.rates PROPERTY LABELS soak)
 

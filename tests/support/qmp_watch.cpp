@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <ostream>
+#include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "tests/support/deadlines.hpp"
 
 namespace viaduct::test {
 namespace {
@@ -42,8 +45,11 @@ Metronome::Nanoseconds Metronome::lateness() const {
     return Nanoseconds(late_);
 }
 
-bool QmpWatch::Report::prompt() const noexcept {
-    return answers != 0 && failure.empty() && longest_excess <= bound;
+bool QmpWatch::Report::prompt() const {
+    std::ostringstream figures;
+    figures << *this;
+    return answers != 0 && failure.empty() &&
+           keeps_deadline(longest_excess <= bound, figures.str());
 }
 
 QmpWatch::QmpWatch(std::unique_ptr<tests::QmpClient> client, std::chrono::milliseconds between)

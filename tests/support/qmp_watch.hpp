@@ -54,7 +54,8 @@ public:
         std::string slowest;             // the command of that answer
         std::string failure;             // why the watch ended early
 
-        [[nodiscard]] bool prompt() const noexcept;
+        /// All answers came within the bound, where there are deadlines (deadlines.hpp).
+        [[nodiscard]] bool prompt() const;
     };
 
     /// Takes a client that has negotiated; `between`: from an answer to the next question.
