@@ -1,6 +1,7 @@
 # Sourced by the scripts that build machines: Debian's kernel packages, fetched and taken apart without
 # being installed. Expects scripts/progress.sh, and the repository in $root.
 # shellcheck shell=bash disable=SC2154,SC2034
+. "$root/scripts/apt.sh"
 
 # Which of Debian 12's kernels: 6.12 is the first there with vDPA.
 kernel_series=6.12
@@ -15,13 +16,25 @@ fetch_kernel_packages() {
     kernel_release=$(<"$downloads/kernel-release")
 }
 
-# shellcheck disable=SC2317 # Called through `cached`.
+# shellcheck disable=SC2317 # Called through `cached`, and so what they call.
 download_kernel_packages() {
     local release version names name
-    if ! resolve_kernel; then
-        apt-get update
-        resolve_kernel
+    mkdir -p "$downloads"
+    cd "$downloads" || return
+    # The lists may be missing, or so old that they name packages which the archive no longer has.
+    if ! download_listed_packages; then
+        update_package_lists
+        download_listed_packages
     fi
+    for name in "${names[@]}"; do
+        mv "${name%%=*}"_*.deb "${name%%=*}.deb"
+    done
+    printf '%s\n' "$release" >kernel-release
+}
+
+# shellcheck disable=SC2317
+download_listed_packages() {
+    resolve_kernel || return
     names=(
         "linux-image-$release-amd64=$version"
         "linux-image-$release-cloud-amd64=$version"
@@ -30,28 +43,21 @@ download_kernel_packages() {
         "linux-kbuild-$release=$version"
         "linux-source-$kernel_series=$version"
     )
-    mkdir -p "$downloads"
-    cd "$downloads" || return
     rm -f -- *.deb
-    # Lists that are some weeks old name packages that the archive no longer has.
-    if ! apt-get download "${names[@]}"; then
-        apt-get update
-        apt-get download "${names[@]}"
-    fi
-    for name in "${names[@]}"; do
-        mv "${name%%=*}"_*.deb "${name%%=*}.deb"
-    done
-    printf '%s\n' "$release" >kernel-release
+    apt-get download "${patient[@]}" "${names[@]}"
 }
 
 # The meta package's one dependency carries the release in its name.
 # shellcheck disable=SC2317
 resolve_kernel() {
-    local record
-    record=$(apt-cache show --no-all-versions "linux-image-$kernel_series-amd64" 2>/dev/null) || return 1
+    local meta=linux-image-$kernel_series-amd64 record
+    record=$(apt-cache show --no-all-versions "$meta" 2>/dev/null) || true
     version=$(sed -n 's/^Version: //p' <<<"$record")
     release=$(sed -n 's/^Depends: linux-image-\([^ ,]*\)-amd64.*/\1/p' <<<"$record")
-    [[ -n $version && -n $release ]]
+    [[ -n $version && -n $release ]] && return
+    echo "apt knows no package $meta; it comes from Debian 12's security archive: is" \
+        "'deb http://deb.debian.org/debian-security bookworm-security main' in /etc/apt/sources.list?" >&2
+    return 1
 }
 
 # unpack_package PACKAGE DIRECTORY PATH…: extracts PATHs (as in "./boot") of a fetched package.
