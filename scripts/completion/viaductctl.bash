@@ -13,20 +13,25 @@ _viaductctl_options() {
     } | sort -u
 }
 
+# The values of KEY in the JSON on standard input: _viaductctl_values KEY. They are others' words, and
+# the shell expands what it offers and runs what it completed: only those without meaning to it pass.
+_viaductctl_values() {
+    sed -nE "s|^    \"$1\": \"([A-Za-z0-9_.:/-]+)\",?$|\1|p"
+}
+
 # The ids of the machine's devices. "$@": the program and its -s SOCKET, if that was typed.
 _viaductctl_devices() {
-    timeout 2 "$@" vdpa --json 2>/dev/null | sed -nE 's/^    "id": "([^"]*)",?$/\1/p'
+    timeout 2 "$@" vdpa --json 2>/dev/null | _viaductctl_values id
 }
 
 # The names of the host's vDPA devices, or of what makes them. "$@": the program and the command.
 _viaductctl_host_names() {
-    timeout 2 "$@" --json 2>/dev/null | sed -nE 's/^    "name": "([^"]*)",?$/\1/p'
+    timeout 2 "$@" --json 2>/dev/null | _viaductctl_values name
 }
 
 # The names of the machine's QMP commands.
 _viaductctl_qmp_commands() {
-    timeout 2 "$@" qmp query-commands --json 2>/dev/null |
-        sed -nE 's/^    "name": "([^"]*)",?$/\1/p'
+    timeout 2 "$@" qmp query-commands --json 2>/dev/null | _viaductctl_values name
 }
 
 # Sets `command`, how many words stand after it (`position`) and the way to the machine (`machine`),

@@ -156,6 +156,14 @@ TEST(CtlCompletion, KnowsTheCommandsAboutTheHost) {
                 testing::UnorderedElementsAre("--mac", "--mtu", "--max-vqp"));
 }
 
+TEST(CtlCompletion, OffersNoNameThatTheShellWouldRun) {
+    const json::value devices =
+        json::parse(R"([{"id": "disk0"}, {"id": "$(echo disk)1"}, {"id": "disk2;reboot"}])");
+    const AnsweringMachine machine({{"query-vdpa", devices}});
+    EXPECT_THAT(completed({VIADUCT_CTL, "-s", machine.path(), "set-datapath", ""}),
+                testing::ElementsAre("disk0"));
+}
+
 TEST(CtlStatus, IsAListForPeopleAndTheReplyForPrograms) {
     const std::map<std::string, json::value> answers{
         {"query-status", {{"running", true}, {"status", "running"}}},
