@@ -38,9 +38,13 @@ using Words = std::vector<std::string>;
 
 class HostDevices : public testing::Test {
 protected:
+    /// What a test made goes; where the lab is the host itself (scripts/lab --native), what it had
+    /// stays.
     void TearDown() override {
-        for (const std::string& name : bus_.devices()) run({"vdpa", "dev", "del", name});
-        fs::remove_all("/etc/udev/rules.d");
+        for (const std::string& name : bus_.devices()) {
+            if (std::ranges::count(before_, name) == 0) run({"vdpa", "dev", "del", name});
+        }
+        fs::remove(rule_of("disk"));
     }
 
     /// `viaductctl devices` and these words; `prefix` is a command that runs it.
@@ -79,6 +83,7 @@ protected:
     static void expect_nothing_left() { EXPECT_EQ(done_json({}), json::array{}); }
 
     VdpaBus bus_;
+    Words before_ = bus_.devices();
 };
 
 /// Keeps a recording for the unit tests, when whoever runs this asks for it: see recordings_test.
