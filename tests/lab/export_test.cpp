@@ -254,11 +254,13 @@ TEST_F(Export, OutlivesAMachineThatIsKilledUnderLoad) {
     expect_gone(disk);
 }
 
-TEST_F(Export, FlushesWhatIsBelow) {
+TEST_F(Export, OfABlockDeviceIsVerifiedAndFlushesWhatIsBelow) {
     const std::string path = image();
     const std::string loop = shell("modprobe loop; echo -n $(losetup --find --show " + path + ")");
     {
         ExportedDisk disk("disk0", loop, {"--attach", "virtio"});
+        const Outcome verified = run(disk.verified_io(4), Seconds(120));
+        EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
         const auto flushes = [&] {
             return std::stoul(shell("awk '{print $16}' /sys/block/" + loop.substr(5) + "/stat"));
         };

@@ -24,11 +24,12 @@ std::string make_executable(const std::string& path, const std::string& text) {
 
 class ExportedRoot : public testing::Test {
 protected:
-    /// A file system of busybox and an init that leaves a mark and ends the machine.
+    /// A file system of busybox and an init that leaves a mark and ends the machine. Made from a
+    /// mount name space of its own, as a container's would be.
     void fill(const std::string& node) const {
         const std::string root = directory_.path("root");
         const Outcome filled = run(
-            {"bash", "-euc",
+            {"unshare", "--mount", "bash", "-euc",
              "modprobe ext4; mke2fs -q -t ext4 " + node + "; mkdir " + root + "; mount " + node +
                  " " + root + "; cd " + root +
                  "; mkdir bin dev proc; cp /bin/busybox bin; printf '%s\\n' '#!/bin/busybox sh' "

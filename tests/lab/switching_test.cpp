@@ -49,18 +49,18 @@ struct World {
 /// Turns in which each of the two disks that can switch does so 30 times.
 constexpr unsigned both_disks = 60;
 
-/// Verified I/O on all disks, again and again until the guest finds /tmp/stop. The first is used
-/// through a file system.
+/// Verified I/O on all disks, again and again until the guest finds /tmp/stop. Those that switch
+/// are used through file systems.
 std::string load_of_depth(unsigned depth) {
-    return "dmesg -c >/dev/null; rm -f /tmp/stop /tmp/failed /tmp/ended; mkdir -p /mnt/fs; mount "
-           "/dev/vda /mnt/fs && "
+    return "dmesg -c >/dev/null; rm -f /tmp/stop /tmp/failed /tmp/ended; mkdir -p /mnt/a /mnt/b; "
+           "mount /dev/vda /mnt/a && mount /dev/vdb /mnt/b && "
            "(while [ ! -e /tmp/stop ]; do fio --direct=1 --ioengine=libaio --iodepth=" +
            std::to_string(depth) +
            " --rw=randrw --bsrange=512-256k --size=4M --verify=crc32c --verify_fatal=1 --minimal "
            // Both of vda's queues: each processor has its own.
-           "--name=a --filename=/mnt/fs/file --cpus_allowed=0 "
+           "--name=a --filename=/mnt/a/file --cpus_allowed=0 "
            "--name=d --filename=/dev/vda --offset=32M --size=1M --cpus_allowed=1 "
-           "--name=b --filename=/dev/vdb --name=c --filename=/dev/vdc || { touch /tmp/failed; "
+           "--name=b --filename=/mnt/b/file --name=c --filename=/dev/vdc || { touch /tmp/failed; "
            "break; }; done; touch /tmp/ended) "
            ">/tmp/load 2>&1 &";
 }
@@ -74,7 +74,9 @@ protected:
     void SetUp() override {
         InOneWorld::SetUp();
         for (const char* id : {"vduse", "simulated", "net"}) set(id, "fast");
-        in_guest("umount /mnt/fs 2>/dev/null; /bin/mke2fs -q -t ext4 -F /dev/vda 32M");
+        in_guest(
+            "umount /mnt/a /mnt/b 2>/dev/null; /bin/mke2fs -q -t ext4 -F /dev/vda 32M && "
+            "/bin/mke2fs -q -t ext4 -F /dev/vdb 32M");
         watch_.emplace(guest().client(), Milliseconds(20));
     }
     void TearDown() override {
@@ -102,7 +104,7 @@ protected:
         in_guest(
             "touch /tmp/stop; while [ ! -e /tmp/ended ]; do sleep 0.1; done; "
             "[ ! -e /tmp/failed ] || { cat /tmp/load; exit 1; }");
-        in_guest("umount /mnt/fs && e2fsck -f -n /dev/vda");
+        in_guest("umount /mnt/a /mnt/b && e2fsck -f -n /dev/vda && e2fsck -f -n /dev/vdb");
         expect_nothing_amiss();
     }
     static void expect_nothing_amiss() {
