@@ -31,6 +31,7 @@ TEST(CtlHistogram, DifferenceIsWhatWasCountedInBetween) {
     const Histogram before{.boundaries = {10, 20}, .bins = {1, 2, 3}};
     const Histogram after{.boundaries = {10, 20}, .bins = {1, 5, 4}};
     EXPECT_EQ(difference(after, before), (Histogram{.boundaries = {10, 20}, .bins = {0, 3, 1}}));
+    EXPECT_EQ(difference(after, empty_histogram), after);
     EXPECT_EQ(difference(before, after), empty_histogram) << "it was counted anew";
     EXPECT_EQ(difference(after, Histogram{.boundaries = {10, 21}, .bins = {0, 0, 0}}),
               empty_histogram);

@@ -32,6 +32,7 @@ Histogram histogram_of(const json::value& reply) {
 }
 
 Histogram difference(const Histogram& after, const Histogram& before) {
+    if (before.bins.empty()) return after;
     if (after.boundaries != before.boundaries || after.bins.size() != before.bins.size()) return {};
     Histogram between{.boundaries = after.boundaries, .bins = {}};
     for (std::size_t i = 0; i < after.bins.size(); ++i) {

@@ -20,8 +20,8 @@ struct Histogram {
 /// Of `{"boundaries": […], "bins": […]}`; empty for anything else, or when their sizes do not fit.
 [[nodiscard]] Histogram histogram_of(const boost::json::value& reply);
 
-/// What was counted between two readings; empty when they are not of one histogram, or its counting
-/// began anew in between.
+/// What was counted between two readings, all when there was nothing before; empty when they are
+/// not of one histogram, or its counting began anew in between.
 [[nodiscard]] Histogram difference(const Histogram& after, const Histogram& before);
 
 /// Both together; when their boundaries differ, the one that is not empty.

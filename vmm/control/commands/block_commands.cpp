@@ -1,3 +1,6 @@
+#include <optional>
+#include <utility>
+
 #include <boost/json/array.hpp>
 
 #include "vmm/control/commands/commands.hpp"
@@ -67,16 +70,24 @@ std::uint64_t sum(std::span<const QueueRecord* const> records, Value&& value) {
     return total;
 }
 
-/// bins[i] counts boundaries[i - 1] <= ns < boundaries[i].
-json::object histogram_of(std::span<const QueueRecord* const> records, RequestKind kind) {
+/// bins[i] counts boundaries[i - 1] <= ns < boundaries[i]. Nothing when nothing was counted: of a
+/// disk with many queues these are most of the answer.
+std::optional<json::object> histogram_of(std::span<const QueueRecord* const> records,
+                                         RequestKind kind) {
     json::array boundaries;
     json::array bins;
+    boundaries.reserve(LatencyHistogram::bins);
+    bins.reserve(LatencyHistogram::bins);
+    std::uint64_t counted = 0;
     for (unsigned bin = 0; bin < LatencyHistogram::bins; ++bin) {
+        const std::uint64_t count =
+            sum(records, [&](const QueueStatistics& queue) { return queue.of(kind).latency[bin]; });
         if (bin != 0) boundaries.push_back(LatencyHistogram::lower_bound(bin));
-        bins.push_back(sum(
-            records, [&](const QueueStatistics& queue) { return queue.of(kind).latency[bin]; }));
+        bins.push_back(count);
+        counted += count;
     }
-    return {{"boundaries", std::move(boundaries)}, {"bins", std::move(bins)}};
+    if (counted == 0) return std::nullopt;
+    return json::object{{"boundaries", std::move(boundaries)}, {"bins", std::move(bins)}};
 }
 
 json::object statistics_of(std::span<const QueueRecord* const> records) {
@@ -96,7 +107,9 @@ json::object statistics_of(std::span<const QueueRecord* const> records) {
         statistics["failed_" + name + "_operations"] = total(&RequestStatistics::failed);
         statistics["invalid_" + name + "_operations"] = 0;
         statistics[name + "_merged"] = 0;
-        statistics[name + "_latency_histogram"] = histogram_of(records, kind);
+        if (auto histogram = histogram_of(records, kind)) {
+            statistics[name + "_latency_histogram"] = *std::move(histogram);
+        }
     }
     const auto total = [&](auto member) {
         return sum(records, [&](const QueueStatistics& queue) { return (queue.*member).value(); });

@@ -93,49 +93,51 @@ std::vector<Member> block_backend() {
 }
 
 Member histogram(std::string_view name, std::string_view doc) {
-    return object(name, doc,
-                  {list("boundaries", "in nanoseconds", ArgumentType::size),
-                   list("bins",
-                        "one more: how many lie below the first boundary, between two, and from "
-                        "the last on",
-                        ArgumentType::size)});
+    return optional(
+        object(name, doc,
+               {list("boundaries", "in nanoseconds", ArgumentType::size),
+                list("bins",
+                     "one more: how many lie below the first boundary, between two, and from "
+                     "the last on",
+                     ArgumentType::size)}));
 }
 
 std::vector<Member> request_statistics() {
-    return {count("rd_bytes"),
-            count("wr_bytes"),
-            optional(count("flush_bytes")),
-            count("unmap_bytes"),
-            count("rd_operations"),
-            count("wr_operations"),
-            count("flush_operations"),
-            count("unmap_operations"),
-            count("rd_total_time_ns", "from the taking of a request to its completion"),
-            count("wr_total_time_ns"),
-            count("flush_total_time_ns"),
-            count("unmap_total_time_ns"),
-            count("failed_rd_operations", "not among rd_operations"),
-            count("failed_wr_operations"),
-            count("failed_flush_operations"),
-            count("failed_unmap_operations"),
-            count("invalid_rd_operations", "QEMU has it; always 0"),
-            count("invalid_wr_operations"),
-            count("invalid_flush_operations"),
-            count("invalid_unmap_operations"),
-            count("rd_merged"),
-            count("wr_merged"),
-            count("unmap_merged"),
-            optional(count("flush_merged")),
-            count("wr_highest_offset", "QEMU has it; always 0"),
-            list("timed_stats", "", ArgumentType::any),
-            flag("account_invalid"),
-            flag("account_failed"),
-            histogram("rd_latency_histogram", "how long requests took"),
-            histogram("wr_latency_histogram", ""),
-            histogram("flush_latency_histogram", ""),
-            histogram("unmap_latency_histogram", ""),
-            count("throttled_requests", "that had to wait for a limit"),
-            count("throttled_time_ns", "how long")};
+    return {
+        count("rd_bytes"),
+        count("wr_bytes"),
+        optional(count("flush_bytes")),
+        count("unmap_bytes"),
+        count("rd_operations"),
+        count("wr_operations"),
+        count("flush_operations"),
+        count("unmap_operations"),
+        count("rd_total_time_ns", "from the taking of a request to its completion"),
+        count("wr_total_time_ns"),
+        count("flush_total_time_ns"),
+        count("unmap_total_time_ns"),
+        count("failed_rd_operations", "not among rd_operations"),
+        count("failed_wr_operations"),
+        count("failed_flush_operations"),
+        count("failed_unmap_operations"),
+        count("invalid_rd_operations", "QEMU has it; always 0"),
+        count("invalid_wr_operations"),
+        count("invalid_flush_operations"),
+        count("invalid_unmap_operations"),
+        count("rd_merged"),
+        count("wr_merged"),
+        count("unmap_merged"),
+        optional(count("flush_merged")),
+        count("wr_highest_offset", "QEMU has it; always 0"),
+        list("timed_stats", "", ArgumentType::any),
+        flag("account_invalid"),
+        flag("account_failed"),
+        histogram("rd_latency_histogram", "how long requests took; absent while there were none"),
+        histogram("wr_latency_histogram", ""),
+        histogram("flush_latency_histogram", ""),
+        histogram("unmap_latency_histogram", ""),
+        count("throttled_requests", "that had to wait for a limit"),
+        count("throttled_time_ns", "how long")};
 }
 
 }  // namespace
