@@ -131,8 +131,9 @@ int run(const Config& config) {
     const auto console = console::open_serial(config.serial, io);
     Machine machine(config, *console, reporter);
     // Until here a signal ends the process at once: a start may wait for a device that does not
-    // answer, and has nothing to bring to rest. From here on, before a control socket is made or
-    // the terminal touched, and until it is put back, no signal comes in between.
+    // answer, and has nothing to bring to rest (the next one clears --serial's socket away). From
+    // here on, before a control socket is made or the terminal touched, and until it is put back,
+    // no signal comes in between.
     EndingSignals signals(io);
     control::add_commands(commands, machine);
     for (const std::string& address : config.qmp) server.listen(address);

@@ -44,8 +44,9 @@ TEST_F(ExportRefusals, NamesThatAreTakenOrCannotBe) {
     expect_refusal({"--name", "other", "--image", path},
                    AllOf(HasSubstr("another process has locked it"), HasSubstr("--read-only")));
     expect_refusal({"--name", "a/b", "--image", other},
-                   HasSubstr("'a/b' cannot be a device's name"));
-    expect_refusal({"--name", "control", "--image", other}, HasSubstr("cannot be a device's name"));
+                   HasSubstr("'a/b' cannot be a device's name"), {}, 2);
+    expect_refusal({"--name", "control", "--image", other}, HasSubstr("cannot be a device's name"),
+                   {}, 2);
     disk.kill();
     expect_refusal({"--name", "disk0", "--image", other}, HasSubstr("the same command"));
     disk.start();
@@ -76,6 +77,9 @@ TEST_F(ExportRefusals, OptionsThatMakeNoSense) {
                    HasSubstr("1 to 64"), {}, 2);
     expect_refusal({"--name", "other", "--image", path, "--block-size", "1000"},
                    HasSubstr("512 or 4096"), {}, 2);
+    expect_refusal(
+        {"--name", "other", "--image", path, "--serial", "a serial number that is too long"},
+        HasSubstr("at most 20 fit"), {}, 2);
     expect_refusal({"--name", "other", "--image", path + ".missing"}, HasSubstr("does not exist"));
     expect_refusal({"--name", "other"}, HasSubstr("--image"), {}, 2);
     expect_refusal({"--name", "other", "--image", path, "--attach", "vhots"},

@@ -1,5 +1,6 @@
 #include "vmm/control/commands/turns.hpp"
 
+#include <memory>
 #include <string>
 
 #include <boost/asio/co_spawn.hpp>
@@ -25,11 +26,11 @@ boost::asio::awaitable<void> take_a_turn(Turns& turns, char name, std::string& t
 
 TEST(Turns, AreTakenOneAfterTheOtherHoweverTheyEnd) {
     boost::asio::io_context context;
-    Turns turns;
+    const auto turns = std::make_shared<Turns>();
     std::string told;
     std::function<void()> go_on;
     for (const char name : {'a', 'b', 'c'}) {
-        boost::asio::co_spawn(context, take_a_turn(turns, name, told, go_on),
+        boost::asio::co_spawn(context, take_a_turn(*turns, name, told, go_on),
                               [](const std::exception_ptr&) {});
     }
     const auto poll = [&] {
@@ -44,12 +45,28 @@ TEST(Turns, AreTakenOneAfterTheOtherHoweverTheyEnd) {
     poll();
     EXPECT_EQ(told, "aAbBcC");
     // And there is one to be had again.
-    boost::asio::co_spawn(context, take_a_turn(turns, 'd', told, go_on), boost::asio::detached);
+    boost::asio::co_spawn(context, take_a_turn(*turns, 'd', told, go_on), boost::asio::detached);
     poll();
     EXPECT_EQ(told, "aAbBcCd");
     go_on();
     poll();
     EXPECT_EQ(told, "aAbBcCdD");
+}
+
+TEST(Turns, AreNotNeededByACommandThatIsCutShort) {
+    std::string told;
+    std::function<void()> go_on;
+    auto context = std::make_unique<boost::asio::io_context>();
+    auto turns = std::make_shared<Turns>();
+    for (const char name : {'a', 'b'}) {
+        boost::asio::co_spawn(*context, take_a_turn(*turns, name, told, go_on),
+                              boost::asio::detached);
+    }
+    context->poll();
+    turns.reset();
+    go_on = nullptr;
+    context.reset();
+    EXPECT_EQ(told, "a");
 }
 
 }  // namespace

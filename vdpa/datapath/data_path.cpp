@@ -19,7 +19,7 @@ std::chrono::microseconds since(DataPath::Clock::time_point start) {
 /// disks answer in less, and a device that never does delays the switch by no more than this.
 constexpr std::chrono::milliseconds suspended_grace(20);
 /// For the relays' threads to hear an order, however little time a switch has.
-constexpr std::chrono::milliseconds hearing(20);
+constexpr std::chrono::milliseconds hearing(200);
 
 std::chrono::milliseconds until(DataPath::Clock::time_point deadline) {
     return std::max(std::chrono::ceil<std::chrono::milliseconds>(deadline - DataPath::Clock::now()),
@@ -235,8 +235,7 @@ void DataPath::rewire(PathKind kind, const Standing& standing, std::optional<Vcp
     restore_kept_part(standing.config);
     serve(kind, standing.bases);
     notify_both_sides();
-    // Of a change between two drivers a device tells neither.
-    if (read_config() != standing.config) setup_.config_call.signal();
+    look_for_a_missed_change(standing.config);
 }
 
 void DataPath::serve(PathKind kind, const RingBases& bases) {
@@ -266,6 +265,17 @@ std::vector<std::byte> DataPath::read_config() const {
     std::vector<std::byte> config(setup_.device.config_size());
     if (!config.empty()) setup_.device.read_config(0, config);
     return config;
+}
+
+void DataPath::look_for_a_missed_change(std::span<const std::byte> config) const {
+    // Of a change between two drivers a device tells neither. Who hears of one looks, too, at a
+    // device that does not answer.
+    try {
+        if (std::ranges::equal(read_config(), config)) return;
+    } catch (const Error& failure) {
+        log::warning("{}", failure.what());
+    }
+    setup_.config_call.signal();
 }
 
 void DataPath::restore_kept_part(std::span<const std::byte> config) {

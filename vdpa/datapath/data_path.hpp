@@ -8,7 +8,6 @@
 /// On the device's control thread only.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -120,6 +119,7 @@ private:
     void serve(PathKind kind, const RingBases& bases);
     void notify_both_sides() const noexcept;
     [[nodiscard]] std::vector<std::byte> read_config() const;
+    void look_for_a_missed_change(std::span<const std::byte> config) const;
     /// The guest's own choice in it (Personality::KeptField).
     void restore_kept_part(std::span<const std::byte> config);
 

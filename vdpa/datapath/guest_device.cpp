@@ -312,8 +312,8 @@ bool GuestDevice::start(std::span<const virtio::QueueSetup> queues) noexcept {
             path_->start(kind, queues);
             state_ = kind == PathKind::fast ? State::fast : State::slow;
             told_broken_.clear();
-            doorbells_shown_ = kind == PathKind::fast;
             if (machine_stopped_) bring_to_rest();
+            doorbells_shown_ = kind == PathKind::fast;
         });
     });
 }

@@ -171,7 +171,9 @@ SwitchReport GuestDevice::take_to_wanted_path(const SwitchOptions& options) {
     if (path_->kind() == to) return {.from = to, .to = to};
     if (needs_reset_) {
         // What has stopped in part does not come to rest.
-        const std::string reason = "it needs a reset by its guest before it can change its path";
+        const std::string reason =
+            "it needs a reset by its guest before it can change its path (vdpa-set-datapath with "
+            "on-timeout=break takes it away from a guest that does not)";
         if (!options.break_on_timeout) throw PathUnchanged("{}", reason);
         break_device(fmt::format("switch to the {} path: {}", name_of(to), reason));
         throw Error("{}", reason);

@@ -143,6 +143,7 @@ void DeviceServer::update_memory() {
     try {
         setup_.disk.replace_map(now.regions());
     } catch (const Error&) {
+        // It may hold what ends here with `now`.
         setup_.disk.replace_map(memory_->regions());
         throw;
     }

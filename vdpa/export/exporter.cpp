@@ -34,7 +34,11 @@ constexpr std::uint32_t largest_block = 4096;
 
 /// Before there is a state, whose size they tell. Throws WrongOption.
 ExportOptions checked(ExportOptions options) {
-    check_name(options.name);
+    try {
+        check_name(options.name);
+    } catch (const Error& wrong) {
+        throw WrongOption("{}", wrong.what());
+    }
     if (options.queues == 0 || options.queues > most_queues) {
         throw WrongOption("{} queues were asked for: --queues takes 1 to {}", options.queues,
                           most_queues);
@@ -48,6 +52,10 @@ ExportOptions checked(ExportOptions options) {
     if (options.block_size != soft::sector_bytes && options.block_size != largest_block) {
         throw WrongOption("blocks of {} bytes were asked for: --block-size takes {} or {}",
                           options.block_size, soft::sector_bytes, largest_block);
+    }
+    if (options.serial.size() > VIRTIO_BLK_ID_BYTES) {
+        throw WrongOption("serial '{}' has {} bytes: at most {} fit", options.serial,
+                          options.serial.size(), VIRTIO_BLK_ID_BYTES);
     }
     return options;
 }
@@ -115,8 +123,8 @@ DeviceShape shape_of(const ExportOptions& options) {
                       .read_only = options.read_only ? 1U : 0U};
     const std::string image = identity_of(options.image);
     if (image.size() >= shape.image.size()) {
-        throw Error("the image's name has {} bytes, at most {} are taken: use a shorter path",
-                    image.size(), shape.image.size() - 1);
+        throw WrongOption("the image's name has {} bytes, at most {} are taken: use a shorter path",
+                          image.size(), shape.image.size() - 1);
     }
     std::ranges::copy(image, shape.image.begin());
     return shape;

@@ -62,11 +62,11 @@ boost::asio::awaitable<SwitchOutcome> let_follow(vmm::Machine& machine, const Gr
 
 /// A device that cannot go back is broken then, and says so itself.
 boost::asio::awaitable<void> undo(vmm::Machine& machine, GuestDevice& guest, const Before& before) {
-    before.group->set_limits(before.of_group, datapath::ThrottleGroup::TimePoint::clock::now());
     Request<SwitchOutcome> join = [&](auto done) {
         guest.join_group(before.joined, std::move(done));
     };
     (void)co_await awaited(join);
+    before.group->set_limits(before.of_group, datapath::ThrottleGroup::TimePoint::clock::now());
     (void)co_await let_follow(machine, before.group, nullptr);
 }
 
@@ -177,7 +177,8 @@ void add_throttle_commands(CommandTable& table, vmm::Machine& machine) {
         {.name = "block_set_io_throttle",
          .doc = "Limits a disk's I/O, in force when the command returns: a device whose data path "
                 "is auto takes to the slow path first, and back when the last limit is gone. "
-                "Limits that are all 0 take the device out of its group, whose others keep theirs.",
+                "Limits that are all 0 take the device out of its group, whose others keep theirs. "
+                "One client's limits are set after the other's.",
          .parameters = parameters(),
          .run = [&, turns = std::make_shared<Turns>()](const Arguments& arguments) {
              return set_throttle(machine, *turns, arguments);

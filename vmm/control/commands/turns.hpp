@@ -4,28 +4,30 @@
 
 #include <deque>
 #include <functional>
+#include <memory>
 #include <utility>
 
 #include "vmm/control/commands/awaited.hpp"
 
 namespace viaduct::control {
 
-class Turns {
+/// In a std::shared_ptr: a command that is cut short, with the program, may outlive it.
+class Turns : public std::enable_shared_from_this<Turns> {
 public:
     /// Its end lets the next one go on.
     class Turn {
     public:
-        explicit Turn(Turns& turns) noexcept : turns_(&turns) {}
-        Turn(Turn&& other) noexcept : turns_(std::exchange(other.turns_, nullptr)) {}
+        explicit Turn(std::weak_ptr<Turns> turns) noexcept : turns_(std::move(turns)) {}
+        Turn(Turn&&) noexcept = default;
         Turn& operator=(Turn&&) = delete;
         Turn(const Turn&) = delete;
         Turn& operator=(const Turn&) = delete;
         ~Turn() {
-            if (turns_ != nullptr) turns_->next();
+            if (const auto turns = turns_.lock()) turns->next();
         }
 
     private:
-        Turns* turns_;
+        std::weak_ptr<Turns> turns_;
     };
 
     boost::asio::awaitable<Turn> take() {
@@ -34,7 +36,7 @@ public:
             if (!std::exchange(taken_, true)) next();
         };
         co_await awaited(wait);
-        co_return Turn(*this);
+        co_return Turn(weak_from_this());
     }
 
 private:

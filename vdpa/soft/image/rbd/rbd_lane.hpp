@@ -4,7 +4,7 @@
 ///
 /// librbd cannot cancel: what is abandoned is waited for, which the cluster's time limits bound.
 /// It copies what it moves, so a guest, which may name the same memory many times over, gets no
-/// more moved at a time than a bound; what is beyond it waits.
+/// more moved at a time by a queue than a bound; what is beyond it waits.
 #pragma once
 
 #include <atomic>
