@@ -134,7 +134,7 @@ TEST(SwitchOfTheDataPath, LetsTheGuestFinishAndPass) {
     ASSERT_TRUE(machine.process().wait_for_output("tick 1", long_enough));
     const unsigned switches = switch_until_end(
         machine, [](const QmpRefusal& refused) { ADD_FAILURE() << refused.what(); });
-    EXPECT_GT(switches, 10U);
+    EXPECT_GE(switches, 5U) << "it was hardly ever away from its path";
     const Outcome outcome = machine.process().wait();
     EXPECT_EQ(outcome.status, probe_passed) << outcome.out;
     EXPECT_NE(outcome.out.find(fmt::format("deep-io completions={} ", count)), std::string::npos)
