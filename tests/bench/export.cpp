@@ -115,7 +115,7 @@ std::string disk_of_this_host(const LabDevice& device) {
 Report exported(unsigned runs) {
     const test::TemporaryDirectory directory;
     const auto image = [&](const std::string& name) {
-        const std::string path = directory.path(name + ".raw");
+        std::string path = directory.path(name + ".raw");
         test::make_pattern_image(path, exported_bytes);
         return path;
     };

@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,6 +23,12 @@ using tests::QmpClient;
 using Clock = std::chrono::steady_clock;
 
 constexpr double sector = 512;  // bytes of each of the guest's requests
+
+/// What a limit allows of what the disk can do without one. Requests that wait cost more than those
+/// that do not: an emulated machine (tests/guest/run) has not always enough for half as many.
+double part_of_capacity() {
+    return std::getenv("VIADUCT_EMULATED") == nullptr ? 0.4 : 0.2;
+}
 
 Seconds window() {
     return Seconds(repeated(1) > 1 ? 20 : 2);
@@ -132,7 +139,7 @@ TEST_P(ThrottleAccuracy, IsWithinThreePercentAndNoSecondGoesBeyondTheBurst) {
     // Half of the requests are reads: a limit for one kind alone allows as many of the other.
     const bool is_of_one_kind = std::string_view(limit.argument).find('_') != std::string::npos;
     const double unthrottled = capacity(machine) * (is_of_one_kind ? 0.5 : 1);
-    const double rate = std::floor(unthrottled * 0.4) * limit.unit;
+    const double rate = std::floor(unthrottled * part_of_capacity()) * limit.unit;
     ASSERT_TRUE(
         keeps_deadline(rate > 100 * limit.unit, fmt::format("{} of {}", rate, limit.argument)))
         << "the guest is too slow for a measurement";
@@ -157,7 +164,8 @@ TEST(ThrottleGroup, SharesItsLimitFairlyBetweenTwoDisks) {
     QmpMachine machine("deep-io write=on devices=2 depth=16", {"", ""});
     auto& qmp = machine.qmp();
     ASSERT_TRUE(machine.process().wait_for_output("tick 1", long_enough));
-    const double rate = std::floor(capacity(machine) * 0.6);  // of one disk; of both, less
+    // Of one disk; of both, less.
+    const double rate = std::floor(capacity(machine) * 1.5 * part_of_capacity());
     for (unsigned disk : {0U, 1U}) set_limit(qmp, "iops", rate, disk, "both");
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     const std::array from{read_counters(qmp, 0), read_counters(qmp, 1)};
@@ -175,7 +183,7 @@ TEST(ThrottleAtOnce, NoSecondExceedsTheLimitFromTheMomentItIsSet) {
     QmpMachine machine("deep-io write=on depth=32");
     auto& qmp = machine.qmp();
     ASSERT_TRUE(machine.process().wait_for_output("tick 1", long_enough));
-    const double rate = std::floor(capacity(machine) * 0.4);
+    const double rate = std::floor(capacity(machine) * part_of_capacity());
     set_limit(qmp, "iops", rate);
     // The device had as many as the queue is deep when the limit came.
     EXPECT_LE(most_in_a_second(limits[0], watch(qmp, Seconds(1.5))), rate * 1.1 + 1 + depth)

@@ -15,6 +15,7 @@ namespace viaduct::test {
 namespace {
 
 const std::string guest_images = VIADUCT_SOURCE_DIR "/guest-images/linux/";
+const std::string kernel = VIADUCT_SOURCE_DIR "/build/guest-images/linux/vmlinux";
 
 std::string make_executable(const std::string& path, const std::string& text) {
     std::ofstream(path) << text;
@@ -50,11 +51,10 @@ protected:
         const std::string initrd = directory_.path("initrd");
         const Outcome packed = run({guest_images + "with-script", init, initrd, init});
         ASSERT_EQ(packed.status, 0) << packed.err;
-        const Outcome machine = run(
-            {viaduct_program(), "run", "--kernel",
-             VIADUCT_SOURCE_DIR "/build/guest-images/linux/vmlinux", "--initrd", initrd, "--append",
-             "console=ttyS0 quiet panic=-1", "--memory", "256M", "--device", disk.option()},
-            Seconds(180));
+        const Outcome machine =
+            run({viaduct_program(), "run", "--kernel", kernel, "--initrd", initrd, "--append",
+                 "console=ttyS0 quiet panic=-1", "--memory", "256M", "--device", disk.option()},
+                Seconds(180));
         EXPECT_EQ(machine.status, 0) << machine.out << machine.err;
         EXPECT_THAT(machine.out, testing::HasSubstr("root is on /dev/vda"));
     }

@@ -1,7 +1,10 @@
 #include "tests/support/qmp_watch.hpp"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <ostream>
 #include <sstream>
 #include <utility>
@@ -22,6 +25,26 @@ constexpr std::array<std::string_view, 3> commands{"query-status", "query-vdpa",
 constexpr std::chrono::seconds given_up{60};
 
 constexpr std::chrono::milliseconds beat{5};
+
+/// For how long a thread was ready to run and did not, of its folder in /proc (the second number of
+/// its schedstat: Documentation/scheduler/sched-stats.rst of the kernel).
+std::chrono::nanoseconds waited_for_a_processor(const std::string& thread) {
+    std::ifstream file("/proc/" + thread + "/schedstat");
+    std::chrono::nanoseconds::rep running = 0;
+    std::chrono::nanoseconds::rep waiting = 0;
+    if (!(file >> running >> waiting)) throw Error("/proc/{}/schedstat cannot be read", thread);
+    return std::chrono::nanoseconds(waiting);
+}
+
+/// The first thread of the process that listens for the client.
+std::string server_of(const tests::QmpClient& client) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (::getsockopt(client.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+        throw SystemError("getsockopt SO_PEERCRED");
+    }
+    return std::to_string(peer.pid);
+}
 
 }  // namespace
 
@@ -82,6 +105,7 @@ void QmpWatch::watch() {
 
 void QmpWatch::ask(std::string_view command) {
     const auto late_before = metronome_.lateness();
+    const auto waiting_before = waiting();
     const auto asked = Clock::now();
     client_->send(fmt::format("{{\"execute\": \"{}\"}}\n", command));
     // An event begins with its time.
@@ -91,7 +115,8 @@ void QmpWatch::ask(std::string_view command) {
     const Milliseconds taken = Clock::now() - asked;
     if (!line) throw Error("{}: the server closed the connection", command);
     if (!line->starts_with(R"({"return")")) throw Error("{}: {}", command, *line);
-    const Milliseconds late = metronome_.lateness() - late_before;
+    const Milliseconds waited = waiting() - waiting_before;
+    const Milliseconds late = std::max<Milliseconds>(waited, metronome_.lateness() - late_before);
     const Milliseconds excess = taken - late;
     ++report_.answers;
     report_.longest = std::max(report_.longest, taken);
@@ -101,9 +126,13 @@ void QmpWatch::ask(std::string_view command) {
     report_.slowest = command;
 }
 
+std::chrono::nanoseconds QmpWatch::waiting() const {
+    return waited_for_a_processor(server_of(*client_)) + waited_for_a_processor("thread-self");
+}
+
 std::ostream& operator<<(std::ostream& out, const QmpWatch::Report& report) {
     return out << fmt::format(
-               "{} answers within {:.1f} ms; the metronome was late by up to {:.1f} ms meanwhile; "
+               "{} answers within {:.1f} ms, up to {:.1f} ms of them for want of a processor; "
                "an answer took up to {:.1f} ms beyond that ({}){}{}",
                report.answers, report.longest.count(), report.longest_late.count(),
                report.longest_excess.count(), report.slowest, report.failure.empty() ? "" : ": ",

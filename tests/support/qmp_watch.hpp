@@ -2,9 +2,11 @@
 /// every answer: QMP answers at once, whatever a device or another client is doing.
 ///
 /// The machine under test shares its processors with everything else that a test runs, in the lab a
-/// single emulated one. So beside the client there is a metronome, a thread that does nothing but
-/// wake by its clock: by how much it was late between a question and its answer, the machine had no
-/// processor for anybody. What an answer took beyond that is QMP's own, and is bounded.
+/// single emulated one. So two things are measured between a question and its answer: for how long
+/// the two threads that have to do with it, the server's and the client's, were ready to run and no
+/// processor ran them (the kernel counts it); and by how much a metronome was late, a thread that
+/// does nothing but wake by its clock, which also sees an emulated processor that stood still
+/// itself. What an answer took beyond the longer of these is QMP's own, and is bounded.
 #pragma once
 
 #include <atomic>
@@ -49,8 +51,8 @@ public:
     struct Report {
         unsigned answers = 0;
         Milliseconds longest{0};         // answer
-        Milliseconds longest_late{0};    // metronome, during an answer
-        Milliseconds longest_excess{0};  // of an answer over the metronome's lateness
+        Milliseconds longest_late{0};    // for want of a processor, during an answer
+        Milliseconds longest_excess{0};  // of an answer over that
         std::string slowest;             // the command of that answer
         std::string failure;             // why the watch ended early
 
@@ -58,7 +60,8 @@ public:
         [[nodiscard]] bool prompt() const;
     };
 
-    /// Takes a client that has negotiated; `between`: from an answer to the next question.
+    /// Takes a client that has negotiated, of a server that answers in its first thread over a unix
+    /// socket; `between`: from an answer to the next question.
     explicit QmpWatch(std::unique_ptr<tests::QmpClient> client,
                       std::chrono::milliseconds between = std::chrono::milliseconds(5));
     QmpWatch(const QmpWatch&) = delete;
@@ -71,6 +74,8 @@ public:
 private:
     void watch();
     void ask(std::string_view command);
+    /// How long server and client have waited for a processor so far.
+    [[nodiscard]] std::chrono::nanoseconds waiting() const;
 
     std::unique_ptr<tests::QmpClient> client_;
     std::chrono::milliseconds between_;

@@ -109,7 +109,8 @@ TEST_F(SerialToStdio, ATerminalIsLeftAsItIsUntilAMachineHasIt) {
         const auto backend = open_serial("stdio", io);
         termios modes = {};
         ::tcgetattr(slave_fd, &modes);
-        ::_exit((modes.c_lflag & (ICANON | ISIG)) == (ICANON | ISIG) ? 0 : 1);
+        const bool as_it_was = (modes.c_lflag & (ICANON | ISIG)) == (ICANON | ISIG);
+        ::_exit(backend && as_it_was ? 0 : 1);
     }
     EXPECT_EQ(wait_for(child), 0);
 }

@@ -211,7 +211,7 @@ private:
     std::vector<std::unique_ptr<RingDriver>> drivers_;
     EventFd config_call_;
     std::unique_ptr<Device> device_;  // goes before the eventfds that it uses
-    bool event_idx_;
+    bool event_idx_ = true;
     std::uint32_t used_length_ = 0;
 };
 

@@ -21,7 +21,7 @@ class NbdTls : public testing::Test {
 protected:
     /// A file that gives `guest` a key of 32 bytes.
     [[nodiscard]] std::string key_file(const std::string& name, char digit) const {
-        const std::string path = directory_.path(name);
+        std::string path = directory_.path(name);
         std::ofstream(path) << "guest:" << std::string(64, digit) << '\n';
         return path;
     }

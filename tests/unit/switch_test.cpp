@@ -261,6 +261,8 @@ TEST(Switch, OfADeviceWhoseConfigurationCannotBeReadAfterwardsIsMade) {
     };
     EXPECT_TRUE(succeeded(world.set(Policy::slow)));
     EXPECT_TRUE(eventually([&] { return world.guest().config_call().pending(); }));
+    // By the lock of this, the thread that read it again has done with what the test had said.
+    EXPECT_TRUE(world.guest().disk());
     world.finish_load();
     EXPECT_THAT(world.broken(), IsEmpty());
 }

@@ -94,7 +94,7 @@ LentMemory::LentMemory(std::span<std::byte> bytes) {
     static std::once_flag caught;
     std::call_once(caught, catch_bus_errors);
     const std::lock_guard lock(slots_mutex);
-    const auto free = std::ranges::find_if(
+    auto* const free = std::ranges::find_if(
         slots, [](const Slot& slot) { return slot.end.load(std::memory_order_relaxed) == 0; });
     if (free == slots.end()) {
         throw Error("a driver's memory is in more than {} pieces: that is more than is served",
