@@ -43,9 +43,8 @@ TEST_P(SwitchUnderLoad, CompletesEveryRequestExactlyOnce) {
         ASSERT_TRUE(succeeded(outcome)) << reason(outcome);
         const auto before = world.completions();
         // Each path serves, for a while that no two turns share.
-        for (unsigned nap = 0; nap < 1000 && world.completions() < before + round % 7; ++nap) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        }
+        ASSERT_TRUE(eventually([&] { return world.completions() >= before + round % 7; }))
+            << "nothing comes back on the " << (round % 2 == 0 ? "slow" : "fast") << " path";
     }
     world.finish_load();
     EXPECT_EQ(world.switches, rounds);
