@@ -76,7 +76,7 @@ bool QmpWatch::Report::prompt() const {
 }
 
 QmpWatch::QmpWatch(std::unique_ptr<tests::QmpClient> client, std::chrono::milliseconds between)
-    : client_(std::move(client)), between_(between) {
+    : client_(std::move(client)), server_(server_of(*client_)), between_(between) {
     // A program's first answer waits for its file, which in the lab comes from another machine.
     for (const auto command : commands) (void)client_->execute(command, {}, given_up);
     thread_ = std::thread([this] { watch(); });
@@ -127,7 +127,7 @@ void QmpWatch::ask(std::string_view command) {
 }
 
 std::chrono::nanoseconds QmpWatch::waiting() const {
-    return waited_for_a_processor(server_of(*client_)) + waited_for_a_processor("thread-self");
+    return waited_for_a_processor(server_) + waited_for_a_processor("thread-self");
 }
 
 std::ostream& operator<<(std::ostream& out, const QmpWatch::Report& report) {

@@ -78,6 +78,7 @@ private:
     [[nodiscard]] std::chrono::nanoseconds waiting() const;
 
     std::unique_ptr<tests::QmpClient> client_;
+    std::string server_;  // its thread, as /proc names it
     std::chrono::milliseconds between_;
     Report report_;
     std::atomic<bool> ends_ = false;
