@@ -111,9 +111,9 @@ endforeach()
 
 foreach(check IN ITEMS format house tidy-all)
     add_test(NAME source.${check} COMMAND ${CMAKE_SOURCE_DIR}/scripts/check-source ${check})
-    set_tests_properties(source.${check} PROPERTIES TIMEOUT 3600)
+    set_tests_properties(source.${check} PROPERTIES TIMEOUT 1200)
 endforeach()
-set_property(TEST source.tidy-all PROPERTY LABELS soak)
+set_tests_properties(source.tidy-all PROPERTIES TIMEOUT 3600 LABELS soak)
 
 add_test(NAME mutants COMMAND ${CMAKE_SOURCE_DIR}/scripts/mutants)
 set_tests_properties(mutants PROPERTIES TIMEOUT 3600 LABELS soak RUN_SERIAL ON)
