@@ -110,7 +110,7 @@ TEST_F(EveryDeviceAtOnce, PassesFioWithVerification) {
 TEST_F(EveryDeviceAtOnce, HoldsAFileSystem) {
     in_guest(
         "head -c 524288 /dev/urandom >/tmp/random; sum=$(sha256sum </tmp/random); "
-        "for d in vda vdb vdc vdd; do /bin/mke2fs -q -t ext4 -F /dev/$d 32M && "
+        "for d in vda vdb vdc vdd; do /bin/mke2fs -q -t ext4 -F /dev/$d 16M && "
         "mount /dev/$d /mnt && for i in 1 2 3 4; do cp /tmp/random /mnt/$i; done && "
         "umount /mnt && mount /dev/$d /mnt && for i in 1 2 3 4; do "
         "[ \"$(sha256sum </mnt/$i)\" = \"$sum\" ] || exit 7; done && umount /mnt && "
@@ -122,10 +122,10 @@ TEST_F(EveryDeviceAtOnce, HoldsAFileSystem) {
 
 TEST_F(EveryDeviceAtOnce, IsUsedWithoutTheVmm) {
     for (const std::string command :
-         {"dd if=/dev/vda bs=4k count=1000 iflag=direct",
-          "dd if=/dev/vdb bs=4k count=1000 iflag=direct",
-          "dd if=/dev/vdc bs=4k count=1000 iflag=direct",
-          "dd if=/dev/vdd bs=4k count=1000 iflag=direct", "ping -q -i 0.001 -w 1 10.0.0.2"}) {
+         {"dd if=/dev/vda bs=4k count=300 iflag=direct",
+          "dd if=/dev/vdb bs=4k count=300 iflag=direct",
+          "dd if=/dev/vdc bs=4k count=300 iflag=direct",
+          "dd if=/dev/vdd bs=4k count=300 iflag=direct", "ping -q -i 0.001 -w 1 10.0.0.2"}) {
         std::map<std::string, std::uint64_t> exits;
         std::map<std::string, std::uint64_t> switches;
         world().silence.run(

@@ -53,7 +53,8 @@ protected:
         ASSERT_EQ(packed.status, 0) << packed.err;
         const Outcome machine =
             run({viaduct_program(), "run", "--kernel", kernel, "--initrd", initrd, "--append",
-                 "console=ttyS0 quiet panic=-1", "--memory", "256M", "--device", disk.option()},
+                 "console=ttyS0 quiet panic=-1 mitigations=off", "--memory", "256M", "--device",
+                 disk.option()},
                 Seconds(180));
         EXPECT_EQ(machine.status, 0) << machine.out << machine.err;
         EXPECT_THAT(machine.out, testing::HasSubstr("root is on /dev/vda"));

@@ -102,7 +102,7 @@ TEST(PciConfigSpace, ChainsItsCapabilities) {
     const auto b = config.add_capability(0x11, second, writable);
     EXPECT_EQ(get(config, PCI_STATUS, 2) & PCI_STATUS_CAP_LIST, PCI_STATUS_CAP_LIST);
     EXPECT_EQ(get(config, PCI_CAPABILITY_LIST, 1), a);
-    EXPECT_EQ(get(config, a, 4), 0x02010009U | b << 8U);
+    EXPECT_EQ(get(config, a, 4), 0x02010009U | unsigned{b} << 8U);
     EXPECT_EQ(b % 4, 0);
     EXPECT_EQ(get(config, b, 4), 0x20100011U);
     put(config, b, 4, 0xffffffff);

@@ -150,7 +150,7 @@ TEST_P(SoftIo, RefusesWhatLiesBeyondTheDiskOrIsNoWholeSector) {
     disk_.start();
     const std::uint64_t sectors = (8U << 20) / sector;
     const Iova buffer = disk_.memory().allocate(8192);
-    for (const std::uint32_t type : {VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT}) {
+    for (const unsigned type : {unsigned{VIRTIO_BLK_T_IN}, unsigned{VIRTIO_BLK_T_OUT}}) {
         EXPECT_EQ(disk_.run(0, type, sectors - 1, buffer, sector), ok);
         EXPECT_EQ(disk_.run(0, type, sectors, buffer, sector), io_error);
         EXPECT_EQ(disk_.run(0, type, sectors - 1, buffer, 2 * sector), io_error);

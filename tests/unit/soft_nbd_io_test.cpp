@@ -162,7 +162,7 @@ TEST_P(NbdIo, TakesPiecesOfOddSizesManyAtATime) {
         parts.emplace_back(scatter(std::size_t{30} * 4096, 7), random_bytes(30UL * 4096, 70 + i));
         put(parts[i].first, parts[i].second);
     }
-    for (const std::uint32_t type : {VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_IN}) {
+    for (const unsigned type : {unsigned{VIRTIO_BLK_T_OUT}, unsigned{VIRTIO_BLK_T_IN}}) {
         statuses.clear();
         for (unsigned i = 0; i < parts.size(); ++i) {
             statuses.push_back(post(type, 8 + 240 * i, parts[i].first).second);
