@@ -42,7 +42,8 @@ Command qemu_command(const std::string& append) {
             "-accel",
             "kvm",
             "-cpu",
-            "host",
+            // Without the one register that not every host lets it set.
+            "host,arch-capabilities=off",
             "-smp",
             "1",
             "-m",
