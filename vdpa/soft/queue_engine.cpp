@@ -19,6 +19,10 @@ constexpr std::uint64_t cancel_tag = 3;
 /// lane's.
 constexpr unsigned other_requests = 3 + most_lane_requests;
 
+/// With more of them in one call the kernel holds each back until the last is prepared
+/// (IO_PLUG_THRESHOLD, Linux: io_uring/io_uring.c), and the disk waits.
+constexpr unsigned submitted_together = 2;
+
 /// An image's library may want more than we do: looking up a server's name, or its certificate.
 constexpr std::size_t stack_bytes = std::size_t{512} * 1024;
 
@@ -183,6 +187,7 @@ void QueueEngine::take_available() noexcept {
     for (std::uint16_t i = 0; i < *available; ++i) {
         if (const auto fault = take(view_.head())) return break_down(*fault);
         view_.take();
+        if ((i + 1U) % submitted_together == 0 && i + 1U < *available) ring_.submit(false);
     }
 }
 
