@@ -36,13 +36,13 @@ Command qemu_command(const std::string& append) {
     const std::string machine =
         "microvm,pit=off,pic=off,rtc=off,acpi=off,usb=off,auto-kernel-cmdline=off,"
         "x-option-roms=off";
+    // arch-capabilities: not every host lets QEMU set that register.
     return {"qemu-system-x86_64",
             "-M",
             machine,
             "-accel",
             "kvm",
             "-cpu",
-            // Without the one register that not every host lets it set.
             "host,arch-capabilities=off",
             "-smp",
             "1",
