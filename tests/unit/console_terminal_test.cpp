@@ -57,6 +57,8 @@ int child_ends_by(const Pty& pty, const std::function<void()>& end) {
         const rlimit no_core{};
         ::setrlimit(RLIMIT_CORE, &no_core);
         ::close(STDERR_FILENO);  // what a sanitizer says of a crash on purpose
+        // A shell's job in the background ignores them, and so would what it runs.
+        for (const int number : {SIGINT, SIGQUIT, SIGHUP}) ::signal(number, SIG_DFL);
         const RawTerminal terminal(pty.slave.get());
         if (!pty.is_raw()) ::_exit(was_not_raw);
         end();
