@@ -9,6 +9,7 @@
 
 #include "tests/lab/exported_disk.hpp"
 #include "tests/lab/lab_image.hpp"
+#include "tests/lab/linux_guest.hpp"
 #include "tests/support/nbd_server.hpp"
 
 namespace viaduct::test {
@@ -53,8 +54,7 @@ protected:
         ASSERT_EQ(packed.status, 0) << packed.err;
         const Outcome machine =
             run({viaduct_program(), "run", "--kernel", kernel, "--initrd", initrd, "--append",
-                 "console=ttyS0 quiet panic=-1 mitigations=off", "--memory", "256M", "--device",
-                 disk.option()},
+                 guest_command_line, "--memory", "256M", "--device", disk.option()},
                 Seconds(180));
         EXPECT_EQ(machine.status, 0) << machine.out << machine.err;
         EXPECT_THAT(machine.out, testing::HasSubstr("root is on /dev/vda"));

@@ -52,8 +52,7 @@ std::string make_initrd(const std::string& path) {
 }
 
 std::string kernel_command_line(const LinuxGuestOptions& options) {
-    // Retpolines are dear where every indirect jump is emulated.
-    return "console=ttyS0 quiet panic=-1 mitigations=off " + options.append;
+    return guest_command_line + (' ' + options.append);
 }
 
 std::vector<std::string> viaduct_command(const LinuxGuestOptions& options,

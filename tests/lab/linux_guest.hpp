@@ -14,6 +14,10 @@
 
 namespace viaduct::test {
 
+/// Of every Linux kernel that the lab's tests boot. Retpolines are dear where every indirect jump
+/// is emulated.
+inline constexpr const char* guest_command_line = "console=ttyS0 quiet panic=-1 mitigations=off";
+
 /// QEMU has KVM, a q35 machine and the firmware that starts a kernel soonest.
 enum class GuestsVmm : std::uint8_t { viaduct, qemu };
 
