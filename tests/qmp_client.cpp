@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +13,8 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+
+#include "tests/support/thread_states.hpp"
 
 namespace viaduct::tests {
 namespace {
@@ -49,6 +52,14 @@ bool wait_readable(int fd, Clock::time_point deadline) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd waited{.fd = fd, .events = POLLIN, .revents = 0};
     return ::poll(&waited, 1, static_cast<int>(std::max<decltype(left)>(left, 0))) > 0;
+}
+
+/// What the server's threads are doing, where it is another process on this host.
+std::string states_of_server(int socket) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return {};
+    return peer.pid <= 0 || peer.pid == ::getpid() ? "" : "\n" + test::thread_states(peer.pid);
 }
 
 }  // namespace
@@ -127,7 +138,8 @@ std::optional<std::string> QmpClient::receive_line(Duration limit) {
             return line;
         }
         if (!wait_readable(socket_.get(), deadline)) {
-            throw Error("no message from the QMP server within {} ms", limit.count());
+            throw Error("no message from the QMP server within {} ms{}", limit.count(),
+                        states_of_server(socket_.get()));
         }
         std::array<char, 16384> chunk{};
         const auto size = ::recv(socket_.get(), chunk.data(), chunk.size(), 0);

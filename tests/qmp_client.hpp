@@ -1,6 +1,6 @@
 /// A synchronous QMP client for tests: connects to a unix socket (also one that is about to
 /// appear) or takes any connected one, executes commands and waits for events. Works with QEMU as
-/// well. Whatever does not come in time is an Error.
+/// well. Whatever does not come in time is an Error that says what the server was doing.
 #pragma once
 
 #include <chrono>
