@@ -18,7 +18,8 @@ using testing::HasSubstr;
 using tests::QmpClient;
 using tests::QmpRefusal;
 
-constexpr const char* two_busy_disks = "deep-io write=on devices=2 drain=200 tick=20 depth=8";
+constexpr const char* two_busy_disks =
+    "deep-io write=on devices=2 drain=200 tick=20 depth=8 timeout=60";
 
 /// The command's arguments: the six averages are always given.
 json::object limits(const std::string& disk, const json::object& others = {}) {
@@ -58,7 +59,7 @@ bool is_limited(QmpClient& qmp, unsigned disk) {
 
 /// The second disk stands still, with requests in flight that do not come back.
 FrozenThread without_disk1(QmpMachine& machine) {
-    return {machine.process().pid(), "soft-queue", std::chrono::milliseconds(100)};
+    return {machine.process().pid(), "soft-queue", FrozenThread::Where::submitting};
 }
 
 TEST(QmpLimits, ComeBackFromQueryBlockArgumentForArgument) {

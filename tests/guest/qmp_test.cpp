@@ -16,6 +16,7 @@
 #include "tests/guest/frozen_thread.hpp"
 #include "tests/guest/qmp_machine.hpp"
 #include "tests/qmp_client.hpp"
+#include "tests/support/eventually.hpp"
 
 namespace viaduct::test {
 namespace {
@@ -249,9 +250,12 @@ TEST(QmpSchemaOnTheWire, IsKeptByASwitchAndByADeviceThatBreaks) {
     const auto switched = qmp.wait_event("VDPA_DATAPATH_CHANGED").at("data");
     EXPECT_EQ(schema.fault(switched, schema.type_of("VDPA_DATAPATH_CHANGED", "arg-type")), "");
     EXPECT_EQ(switched.at("from"), "fast");
+    const auto told = machine.process().out().size();
+    ASSERT_TRUE(eventually([&] { return machine.process().out().size() > told + 20; }))
+        << "the guest does not go on";
     {
         const FrozenThread disk(machine.process().pid(), "soft-queue",
-                                std::chrono::milliseconds(100));
+                                FrozenThread::Where::submitting);
         qmp.send(R"({"execute":"vdpa-set-datapath","arguments":{"id":"disk0","mode":"fast",)"
                  R"("switch-timeout":50,"on-timeout":"break"}})");
         std::this_thread::sleep_for(std::chrono::milliseconds(500));
