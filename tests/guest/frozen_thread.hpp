@@ -23,8 +23,8 @@ class FrozenThread {
 public:
     enum class Where : std::uint8_t {
         anywhere,
-        /// Where it is about to hand something to its io_uring: a disk's queue then has requests
-        /// in flight that do not come back.
+        /// Where it is about to hand something to its io_uring. A disk's queue that is at work then
+        /// has requests in flight that do not come back; one that only starts may have none.
         submitting,
     };
 
